@@ -32,17 +32,42 @@ def reply(messages: list[dict], body: dict) -> str:
     """What the stub's model says: it follows rules like "red means K1" where the prompt holds them, and else says K1."""
     text = messages[-1]["content"]
     if messages[0]["role"] == "system":
-        rules = dict(re.findall(r"(red|green|blue) means (K\d)", messages[0]["content"]))
-        colour = next(c for c in WORDS if c in text)
-        return rules.get(colour, "K1")
-    if "Rules to add:" in text:
-        old = re.search(r"Old prompt:\n(.*?)\n\nRules to add:", text, re.DOTALL)[1]
-        rules = re.findall(r"(?:red|green|blue) means K\d", text)
+        return (
+            _verdict(messages[0]["content"], text) if "Judge whether" in messages[0]["content"] else _answer(messages[0]["content"], text)
+        )
+    if "Rules to add:" in text or "What a model did under it:" in text:
+        old = re.search(r"(?:Old prompt|Prompt):\n(.*?)\n\n(?:Rules|What a model did)", text, re.DOTALL)[1]
+        rules = re.findall(r"(?:red|green|blue) means K\d", text) + _taught(text)
         new = [rule for rule in dict.fromkeys(rules) if rule not in old]
+        if "Do not repeat the prompt" in text:
+            return "\n".join(f"{rule}." for rule in new)
         return f"<prompt>{' '.join([old, *(f'{rule}.' for rule in new)])}</prompt>"
+    if "in other words" in text or "Improve the quality" in text:
+        old = re.search(r"Prompt:\n(.*?)\n\n", text, re.DOTALL)[1]
+        return f"{old} {'Please.' if 'in other words' in text else 'Be careful.'}"
     if "Which rule should" in text:
         said = re.search(r"(red|green|blue) should be (K\d)", text)
         return f"{said[1]} means {said[2]}" if said else "Nothing to change."
     colour = next((c for c in WORDS if f"is {c}." in text), "item")
     label = re.search(r"right answer is (K\d)", text)
     return f"{colour} should be {label[1]}" if label else "The output is fine."
+
+
+def _answer(prompt: str, text: str) -> str:
+    rules = dict(re.findall(r"(red|green|blue) means (K\d)", prompt))
+    return rules.get(next(c for c in WORDS if c in text), "K1")
+
+
+def _verdict(prompt: str, text: str) -> str:
+    """A critic that takes whatever is about red for right; in numbers, it runs over the top for green."""
+    colour = next(c for c in WORDS if c in text)
+    if "Verdict: X" in prompt:
+        return f"It is about {colour}.\nVerdict: {'right' if colour == 'red' else 'wrong'}"
+    return f"It is about {colour}.\nScore: {dict(red=90, green=130, blue=20)[colour]}"
+
+
+def _taught(text: str) -> list[str]:
+    """Rules that can be read off examples: the colour of an input and the label in its evaluation."""
+    return [
+        f"{colour} means {label}" for colour, label in re.findall(r"Input: Item \d+ is (\w+)\..*?right answer is (K\d)", text, re.DOTALL)
+    ]

@@ -7,7 +7,7 @@ gb.Stepper(case)
 
 from typing import TYPE_CHECKING, Any
 
-from gradbook import edits, tasks
+from gradbook import edits, presets, tasks
 from gradbook.case import Case
 from gradbook.effects import Comparison, compare
 from gradbook.errors import GradbookError
@@ -32,6 +32,7 @@ __all__ = [
     "compare",
     "connect",
     "edits",
+    "presets",
     "tasks",
 ]
 

@@ -3,26 +3,24 @@
 import contextlib
 import os
 import shutil
-import tomllib
 import warnings
 import weakref
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pandas as pd
-import tomli_w
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from gradbook import background, edits, tables
-from gradbook.errors import CaseError, MethodError, TaskError
-from gradbook.journal import SCHEMA, ExamplesGiven, Journal, MethodSet, ModelsSet, Moved, Noted, Opened, StepBegun
+from gradbook import background, edits, plan, settings, tables
+from gradbook.errors import CaseError
+from gradbook.journal import ExamplesGiven, Journal, MethodSet, ModelsSet, Moved, Noted, Opened, StepBegun
 from gradbook.loop import Method
+from gradbook.loop.stages import Subject
 from gradbook.metrics import Metrics
 from gradbook.models import Model
-from gradbook.records import SPLITS, Role, Score, Spent, SplitName, Step
-from gradbook.runner import CallLog, Runner, prompt_hash
+from gradbook.records import SPLITS, Role, Score, Spent, SplitName, Step, Variable
+from gradbook.runner import CallLog, Runner
 from gradbook.tasks import Task
 
 _open_here: "weakref.WeakValueDictionary[Path, Case]" = weakref.WeakValueDictionary()
@@ -77,17 +75,17 @@ class Case:
             self._give_up("it could not be opened")
             raise
         self.models = self._roles(model, critic, optimizer)
-        self.runner = Runner(self.task, self.method, self._journal, CallLog(self.path / "calls.jsonl"), self.models)
+        self.runner = Runner(self.task, self._journal, CallLog(self.path / "calls.jsonl"), self.models)
         self._note_models()
 
     def _load(self, task: Task | None, method: Method | None, seed: int | None) -> None:
-        self._settings = self._read_settings()
+        self._settings = settings.read(self.path)
         self.title = self._settings["title"]
         self._journal = Journal(self.path / "journal.jsonl", writable=not self.read_only)
         self.task = self._open_task(task)
         if seed is not None and seed != self.seed:
             raise CaseError(f"{self.path} was made with seed {self.seed}; a case keeps its seed, so make another case for seed {seed}")
-        self.method = self._open_method(method)
+        self._open_method(method)
 
     @property
     def _exists(self) -> bool:
@@ -139,16 +137,41 @@ class Case:
         state = f"read only, {self.read_only_because}" if self.read_only else models
         return f"Case({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, {state})"
 
-    def scored(self, step: Step | int, split: SplitName = "validation", replicate: int = 0) -> Score | None:
-        """The recorded score of a step's chosen prompt on a split, or None where it was never scored or nothing is chosen yet."""
-        if not self._step(step).done:
-            return None
-        return self._journal.state.scores.get((self.prompt_hash(step), split, replicate))
+    @property
+    def method(self) -> Method:
+        """The method that steps from here on follow; `use` sets another."""
+        return self._method
 
-    def metrics(self, step: Step | int, split: SplitName = "validation", replicate: int = 0) -> Metrics | None:
+    def method_of(self, step: Step | int) -> Method:
+        """The method that a step follows."""
+        return self.runner.method(self._step(step))
+
+    def subject(self, step: Step | int) -> Subject:
+        """What a step's prompt is for: the task, or for a critic's step to judge the outputs of the step before."""
+        return self.runner.subject(self._step(step))
+
+    def scored(
+        self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
+    ) -> Score | None:
+        """The recorded score of what a step ends with on a split, or None where it was never scored or nothing is chosen yet.
+
+        A critic's step is scored by its verdicts on the outputs of its time; `variable` asks for the other prompt.
+        """
+        step = self._step(step)
+        if not step.done:
+            return None
+        return self._journal.state.scores.get((self.runner.scorable(step, variable).name, split, replicate))
+
+    def metrics(
+        self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
+    ) -> Metrics | None:
         """The metrics of a recorded score, or None where it was never scored."""
-        score = self.scored(step, split, replicate)
-        return Metrics.of(score.answers, self.task) if score else None
+        score = self.scored(step, split, replicate, variable)
+        return self.metrics_of(score) if score else None
+
+    def metrics_of(self, score: Score) -> Metrics:
+        """The metrics of a score."""
+        return Metrics.of(score.answers, self.task)
 
     @property
     def recorded_scores(self) -> list[Score]:
@@ -156,8 +179,8 @@ class Case:
         return list(self._journal.state.scores.values())
 
     def prompt_hash(self, step: Step | int) -> str:
-        """SHA-256 of a step's chosen prompt: what its scores are filed under."""
-        return prompt_hash(self._step(step).chosen_prompt)
+        """What the scores of a step are filed under; for the task's prompt its SHA-256."""
+        return self.runner.scorable(self._step(step)).name
 
     def note(self, step: Step | int) -> str:
         """The note on a step, in Markdown."""
@@ -191,29 +214,60 @@ class Case:
             return self[background.run(self.runner.finish(made.id)).id]
 
     def score(self, step: Step | int, split: SplitName = "validation", replicate: int = 0) -> Metrics:
-        """Score a step's chosen prompt on a whole split, unless that is on record; blocks, with a progress bar."""
+        """Score what a step ends with on a whole split, unless that is on record; blocks, with a progress bar."""
         with self._bar():
-            score = background.run(self.runner.score(self._step(step).chosen_prompt, split, replicate))
-        return Metrics.of(score.answers, self.task)
+            score = background.run(self.runner.score(self.runner.scorable(self._step(step)), split, replicate))
+        return self.metrics_of(score)
+
+    def run(self, *, batches: int | None = None, epochs: int | None = None) -> Step:
+        """Run steps until the current line of them is so many batches, or epochs, long; blocks, with a progress bar.
+
+        What is there already counts, so that the same line in a notebook goes on where it was interrupted. With a critic, each
+        batch ends with the critic's step. `best` finds the step to keep.
+        """
+        if (batches is None) == (epochs is None):
+            raise CaseError("run needs batches= or epochs=, one of them")
+        length = plan.epoch_length(self.task, self.method) * epochs if batches is None else batches
+        with self._bar():
+            return self[background.run(self.run_to(length))]
+
+    def best(self, split: SplitName = "validation") -> Step:
+        """The step whose prompt has the best recorded accuracy on a split, the earliest where several have.
+
+        Raises:
+            CaseError: no step is scored on the split.
+        """
+        found = {step.id: metrics.accuracy.value for step in self if (metrics := self.metrics(step, split, variable="prompt"))}
+        if not found:
+            raise CaseError(f"no step of {self.path} is scored on {split}; score one with case.score(step, {split!r})")
+        return self[max(found, key=lambda step: (found[step], -step))]
+
+    async def run_to(self, batches: int) -> int:
+        """`run` as a coroutine, for the background loop; gives the id of the last step."""
+        while not self.current.done or self._following().depth <= batches:
+            await self.runner.finish(self.begin().id)
+        return self.current.id
 
     def begin(self) -> Step:
         """The step under way, or a new one at the current step, with no stage run yet."""
-        here = self.current
-        if not here.done:
-            return here
-        made = Step(
-            id=len(self),
-            parent=here.id,
-            depth=here.depth + 1,
-            prompt=here.chosen_prompt,
-            batch=self.batch(here.depth + 1),
-            stages=self.method.stages,
-        )
-        return self._begun(made)
+        return self._begun(self._following()) if self.current.done else self.current
+
+    def _following(self) -> Step:
+        return plan.following(self.current, self._journal.state.steps, self.task, self.method, self.seed)
 
     def branch(self, step: Step | int, *changes: edits.Replace, note: str = "") -> Step:
         """Record a branch of `step` with `changes` made and what depends on them still to run."""
-        return self._begun(edits.branch(self._step(step), list(changes), len(self), self.task, self.method), note)
+        step = self._step(step)
+        return self._begun(edits.branch(step, list(changes), len(self), self.subject(step), self.method_of(step)), note)
+
+    def use(self, method: Method) -> None:
+        """Follow `method` from the next step on; a step under way, and branches of earlier steps, keep theirs."""
+        if self.read_only:
+            raise CaseError(f"{self.path} is read only, so its method cannot be changed: {self.read_only_because}")
+        if method != self.method:
+            settings.write(self.path, self.title, self.task, method)  # first, since the journal follows it on the next open
+            self._journal.append(MethodSet(method=method.model_dump()))
+            self._method = method
 
     def write_note(self, step: Step | int, text: str) -> None:
         """Keep `text` as the note on a step, in place of what it read."""
@@ -233,19 +287,12 @@ class Case:
             raise CaseError("step 0 holds the seed prompt: there is nothing before it to go back to")
         return self.go(self.current.parent)
 
-    def batch(self, depth: int) -> tuple[str, ...]:
-        """The ids of the training examples of the step at `depth`: epochs shuffled by the case seed, cut into batches."""
-        names, size = [example.id for example in self.task.train], self.method.batch_size
-        epoch, position = divmod(depth - 1, -(-len(names) // size))
-        Random(f"{self.seed}/{epoch}").shuffle(names)
-        return tuple(names[position * size : (position + 1) * size])
-
-    def fork(self, path: str | Path, **settings: Any) -> "Case":
-        """Copy the case folder to `path` and open the copy; `settings` are those of `Case`."""
+    def fork(self, path: str | Path, **options: Any) -> "Case":
+        """Copy the case folder to `path` and open the copy; `options` are those of `Case`."""
         if Path(path).exists():
             raise CaseError(f"{path} exists already; fork to a folder that does not")
         shutil.copytree(self.path, path, ignore=shutil.ignore_patterns(".lock"))
-        return Case(path, **settings)
+        return Case(path, **options)
 
     def export(self, path: str | Path) -> Path:
         """Write the annotated case as `.ipynb` or as one `.html` file that reads without kernel and network."""
@@ -260,12 +307,20 @@ class Case:
     # --- tables --------------------------------------------------------------------------------------------------------
 
     def steps(self) -> pd.DataFrame:
-        """One row a step: where it stands in the tree, its edits, prompt, accuracy on each split, seconds and note."""
+        """One row a step: where it stands in the tree, its method and edits, the accuracy of the task's prompt on each split and
+        on the step's batch, a critic's agreement with the gold answers there, prompt, seconds and note."""
         return tables.steps(self)
 
     def predictions(self) -> pd.DataFrame:
         """One row an example of a step's batch: input, target, output, answer, evaluation and critiques."""
         return tables.predictions(self)
+
+    def training(self, step: Step | int | None = None) -> pd.DataFrame:
+        """One row a score of the whole training split on the line of steps to `step` (by default the current one).
+
+        Columns: step, batches, epoch, then metrics, shares 0 to 1, and the Wilson interval of the accuracy at 95 %.
+        """
+        return tables.training(self, self.current if step is None else self._step(step))
 
     def scores(self) -> pd.DataFrame:
         """One row a score: prompt (SHA-256), the steps that end with it, split, replicate and metrics, shares 0 to 1."""
@@ -314,59 +369,29 @@ class Case:
         root = Step(id=0, depth=0, prompt=task.seed_prompt)
         splits = {split: task.split(split) for split in SPLITS}
         events = [Opened(seed=seed), ExamplesGiven(splits=splits), MethodSet(method=method.model_dump()), StepBegun(step=root)]
-        self._write_settings(title, task, method)
+        settings.write(self.path, title, task, method)
         if task.private:  # such data must not be published by an absent-minded commit
             (self.path / ".gitignore").write_text("*\n")
         draft = self.path / "journal.jsonl.new"
         draft.write_text("".join(event.model_dump_json(exclude_none=True) + "\n" for event in events), encoding="utf-8")
         os.replace(draft, self.path / "journal.jsonl")
 
-    def _write_settings(self, title: str, task: Task, method: Method) -> None:
-        stated = method.model_dump(exclude={"templates"}) | {"templates": method.templates.model_dump(exclude_defaults=True)}
-        settings = {"schema": SCHEMA, "title": title, "task": task.settings(), "method": stated}
-        draft = self.path / "case.toml.new"
-        draft.write_text(tomli_w.dumps(settings, multiline_strings=True), encoding="utf-8")
-        os.replace(draft, self.path / "case.toml")
-
-    def _read_settings(self) -> dict[str, Any]:
-        path = self.path / "case.toml"
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CaseError(f"{path} is missing; restore it from a copy of the case") from None
-        except tomllib.TOMLDecodeError as error:
-            raise CaseError(f"{path} is not valid TOML ({error}); mend it or restore it from a copy") from None
-        if not {"title", "task"} <= settings.keys():
-            raise CaseError(f"{path} needs a title and a [task] table; restore it from a copy")
-        return settings
-
     def _open_task(self, task: Task | None) -> Task:
         recorded = self._journal.state.splits
         if task is None:
-            try:
-                return Task.from_settings(self._settings["task"], recorded)
-            except TaskError as error:
-                raise CaseError(f"{self.path / 'case.toml'}: {error}") from None
+            return settings.task(self.path, self._settings, recorded)
         if any(tuple(task.split(split)) != tuple(recorded.get(split, ())) for split in SPLITS):
             raise CaseError(f"{self.path} was made with other examples than {task.name} has now; leave task= out, or make a new case")
         return task
 
-    def _open_method(self, method: Method | None) -> Method:
+    def _open_method(self, method: Method | None) -> None:
         """The method from here on: the one given, else that of case.toml, which a person may have changed."""
-        recorded = Method(**self._journal.state.method)
-        wanted = method or self._stated_method(recorded)
-        if wanted != recorded and not self.read_only:
-            self._write_settings(self.title, self.task, wanted)  # first, since the journal follows it on the next open
-            self._journal.append(MethodSet(method=wanted.model_dump()))
-        return wanted
-
-    def _stated_method(self, recorded: Method) -> Method:
-        stated = dict(self._settings.get("method", {}))
-        templates = recorded.templates.model_dump() | stated.pop("templates", {})
-        try:
-            return Method(**stated, templates=templates)
-        except MethodError as error:
-            raise CaseError(f"{self.path / 'case.toml'}, [method]: {error}") from None
+        self._method = recorded = Method(**self._journal.state.methods[-1])
+        wanted = method or settings.method(self.path, self._settings, recorded)
+        if self.read_only:
+            self._method = wanted
+        else:
+            self.use(wanted)
 
     @staticmethod
     def _roles(model: Model | None, critic: Model | None, optimizer: Model | None) -> dict[Role, Model]:

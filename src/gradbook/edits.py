@@ -3,10 +3,10 @@
 from typing import Any
 
 from gradbook.errors import EditError
+from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
-from gradbook.loop.stages import evaluation_text
+from gradbook.loop.stages import Subject, evaluation_text
 from gradbook.records import STAGES, Edit, EditField, Evaluation, Prediction, Record, Selection, Stage, Step
-from gradbook.tasks import Task
 
 STAGE_OF: dict[EditField, Stage] = {
     "prediction": "predict",
@@ -66,8 +66,10 @@ def resample(stage: Stage, replicate: int) -> Replace:
     return Replace(field="resample", text=stage, replicate=replicate)
 
 
-def branch(step: Step, edits: list[Replace], new_id: int, task: Task, method: Method) -> Step:
+def branch(step: Step, edits: list[Replace], new_id: int, task: Subject, method: Method) -> Step:
     """A second child of the step's parent: what came before the edits as it was, the edits made, all after it still to run.
+
+    `task` is what the step's prompt is for, `method` what the step follows.
 
     Raises:
         EditError: an edit names nothing in the step, changes nothing, or the edits are at different stages.
@@ -78,6 +80,8 @@ def branch(step: Step, edits: list[Replace], new_id: int, task: Task, method: Me
     stage = stages.pop()
     if step.parent is None:
         raise EditError("the root holds only the seed prompt; edit a step that has run")
+    if stage not in step.stages:
+        raise EditError(f"step {step.id} has no stage {stage}; it has {', '.join(step.stages)}")
     kept = STAGES[: STAGES.index(stage) + (0 if edits[0].field == "resample" else 1)]
     if any(getattr(step, s) is None for s in kept if s in step.stages):
         raise EditError(f"step {step.id} has not run {stage} yet, so there is nothing to edit there")
@@ -92,14 +96,14 @@ def branch(step: Step, edits: list[Replace], new_id: int, task: Task, method: Me
     return step.model_copy(update={"id": new_id, "origin": step.id, "edits": tuple(done), **fields})
 
 
-def _apply(records: Any, edit: Replace, step: Step, task: Task, method: Method, fields: dict[Stage, Any]) -> tuple[Any, Edit]:
+def _apply(records: Any, edit: Replace, step: Step, task: Subject, method: Method, fields: dict[Stage, Any]) -> tuple[Any, Edit]:
     if edit.field == "selection":
         return _select(records, edit, step)
     position = _position(edit, step)
     changed, before = [], None
     for record in records:
         if _names(record, position, edit):
-            before, record = _change(record, edit, task, method, fields)
+            before, record = _change(record, edit, step, task, method, fields)
         changed.append(record)
     if before is None:
         raise EditError(f"step {step.id} has no {edit.field.replace('_', ' ')} for {position!r} at index {edit.index}")
@@ -124,30 +128,38 @@ def _position(edit: Replace, step: Step) -> str:
     return step.batch[edit.example]
 
 
-def _change(record: Any, edit: Replace, task: Task, method: Method, fields: dict[Stage, Any]) -> tuple[str, Any]:
+def _change(record: Any, edit: Replace, step: Step, task: Subject, method: Method, fields: dict[Stage, Any]) -> tuple[str, Any]:
     """What stood there, and the record with the edit made; no call stands behind it any more."""
     match edit.field:
         case "prediction":
             return record.output, _predicted(record, edit.text, task)
         case "label":
-            return record.label or "", _labelled(record, edit.text, task, method, fields)
+            if _by_critic(step, method):
+                raise EditError("the critic sees no label, so there is none to swap: edit its evaluation, or a label in its own step")
+            return record.label or "", _labelled(record, edit.text, step, task, method, fields)
+        case "evaluation" if _by_critic(step, method):
+            return record.text, CriticTask(task, method, {}).reread(record, edit.text)
         case "candidate":
             return record.prompt, record.model_copy(update={"prompt": edit.text, "call": None})
         case _:
             return record.text, record.model_copy(update={"text": edit.text, "call": None})
 
 
-def _predicted(record: Prediction, output: str, task: Task) -> Prediction:
+def _by_critic(step: Step, method: Method) -> bool:
+    return method.critic and step.variable == "prompt"
+
+
+def _predicted(record: Prediction, output: str, task: Subject) -> Prediction:
     answer = task.parse(output)
     right = task.correct(answer, task.example(record.example).target)
-    return record.model_copy(update={"output": output, "answer": answer, "correct": right, "call": None})
+    return record.model_copy(update={"output": output, "answer": answer, "correct": right, "length": len(output), "call": None})
 
 
-def _labelled(record: Evaluation, label: str, task: Task, method: Method, fields: dict[Stage, Any]) -> Evaluation:
-    if task.labels and task.classes(label) == ():
+def _labelled(record: Evaluation, label: str, step: Step, task: Subject, method: Method, fields: dict[Stage, Any]) -> Evaluation:
+    if label and task.labels and task.classes(label) == ():
         raise EditError(f"{label!r} is not a label of {task.name}; there are {', '.join(task.labels)}")
     prediction = next(p for p in fields["predict"] if p.example == record.example)
-    text = evaluation_text(method, prediction, label or None, task.correct(prediction.answer, label))
+    text = evaluation_text(method, step.variable, prediction, label or None, task.correct(prediction.answer, label))
     return record.model_copy(update={"label": label or None, "text": text, "call": None})
 
 

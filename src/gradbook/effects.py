@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from gradbook import background, edits
 from gradbook.errors import CaseError
-from gradbook.loop.stages import together
-from gradbook.metrics import Flip, Metrics, flips
-from gradbook.records import STAGES, Score, SplitName, Stage, Step
+from gradbook.loop.stages import accuracy, together
+from gradbook.metrics import Flip, Mean, Metrics, Share, flips
+from gradbook.records import STAGES, Score, SplitName, Stage, Step, Variable
 from gradbook.stats import paired_p, prediction_interval
 
 if TYPE_CHECKING:
@@ -86,21 +86,61 @@ class Comparison:
 
 
 def metrics_table(before: Metrics, after: Metrics | None = None) -> str:
-    """An HTML table of one or two sets of metrics side by side, each share with its count."""
+    """An HTML table of one or two sets of metrics side by side, each with its 95 % interval, and the confusion of the classes."""
     columns = [before] if after is None else [before, after]
-    rows = [("accuracy", [str_share(m.accuracy) for m in columns])]
+    rows = [("accuracy", [_share(m.accuracy) for m in columns])]
     if before.recall:
-        rows.append(("balanced accuracy", [f"{m.balanced:.1%}" for m in columns]))
-    rows += [(f"recall of {label}", [str_share(m.recall[label]) for m in columns]) for label in before.recall]
-    rows.append(("unparsed", [str_share(m.unparsed) for m in columns]))
+        rows.append(("balanced accuracy", [_with_interval(f"{m.balanced:.1%}", m.balanced_interval) for m in columns]))
+    rows += [(f"recall of {label}", [_share(m.recall[label]) for m in columns]) for label in before.recall]
+    rows.append(("unparsed", [_share(m.unparsed) for m in columns]))
+    rows += [(name, [_mean(getattr(m, field)) for m in columns]) for name, field in (("characters", "length"), ("tokens", "tokens"))]
     heads = "".join(f"<th>{name}</th>" for name in ["", "before", "after"][: len(columns) + 1]) if after else ""
     body = "".join(f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, cells in rows)
-    return f'<table class="gradbook-metrics">{f"<tr>{heads}</tr>" if heads else ""}{body}</table>'
+    table = f'<table class="gradbook-metrics">{f"<tr>{heads}</tr>" if heads else ""}{body}</table>'
+    return table + (confusion_table(*columns) if before.recall else "")
+
+
+def confusion_table(before: Metrics, after: Metrics | None = None) -> str:
+    """What each true class was answered as, folded; with two sets of metrics, before → after."""
+    answered = [
+        *before.recall,
+        *(["(unparsed)"] if any("(unparsed)" in pair for m in (before, after) if m for pair in m.confusion) else []),
+    ]
+    heads = "".join(f"<th>{html.escape(label)}</th>" for label in answered)
+    rows = "".join(
+        f"<tr><th>{html.escape(true)}</th>{''.join(f'<td>{_confused(true, label, before, after)}</td>' for label in answered)}</tr>"
+        for true in before.recall
+    )
+    head = f"<tr><th>true ↓ answered →</th>{heads}</tr>"
+    return f'<details><summary>Confusion</summary><table class="gradbook-metrics">{head}{rows}</table></details>'
+
+
+def _confused(true: str, answered: str, before: Metrics, after: Metrics | None) -> str:
+    low, high = before.confused(true, answered).interval
+    tip = f' title="before {low:.0%} to {high:.0%} of {html.escape(true)}"' if before.recall[true].total else ""
+    counts = [str(m.confusion[true, answered]) for m in (before, after) if m]
+    return f"<span{tip}>{' → '.join(counts)}</span>"
 
 
 def str_share(share) -> str:
     """A share as "62.0 % (31/50)"; a dash where there was nothing to count."""
     return f"{share.value:.1%} ({share.count}/{share.total})" if share.total else "–"
+
+
+def _share(share: Share) -> str:
+    return _with_interval(str_share(share), share.interval) if share.total else "–"
+
+
+def _mean(mean: Mean) -> str:
+    if not mean.total:
+        return "–"
+    low, high = mean.interval
+    return f"{mean.value:.1f}" + (f"<br><small>{low:.1f} to {high:.1f}</small>" if mean.total > 1 else "")
+
+
+def _with_interval(shown: str, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{shown}<br><small>{low:.1%} to {high:.1%}</small>"
 
 
 def compare(before: Step, after: Step, *, split: SplitName = "validation", replicates: int = 5) -> Comparison:
@@ -131,20 +171,23 @@ async def measure(case: "Case", before: int, after: int, split: SplitName, repli
     for step in (case[before], case[after]):
         if not step.done:
             raise CaseError(f"step {step.id} is not done; run its stages first")
-    stage = _rerun_from(case[before], case[after])
-    first, second = await together(case.runner.score(case[i].chosen_prompt, split) for i in (before, after))
-    floor = await together(_replicate(case, before, stage, split, r) for r in range(1, replicates + 1))
+    stage, variable = _rerun_from(case, case[before], case[after]), case[after].variable
+    if variable == "critic" and not case[before].ends_with("critic"):
+        raise CaseError(f"step {after} is of the critic, and step {before} has none: compare it with a step that was evaluated by a critic")
+    first, second = await together(case.runner.score(case.runner.scorable(case[i], variable), split) for i in (before, after))
+    floor = await together(_replicate(case, before, variable, stage, split, r) for r in range(1, replicates + 1))
     return summary(case, before, after, split, first, second, [first, *floor], stage)
 
 
 def recorded(case: "Case", before: int, after: int, split: SplitName) -> Comparison | None:
     """The comparison as far as it is on record, with the replicates there are, or None where a score is missing."""
-    first, second = case.scored(before, split), case.scored(after, split)
+    variable = case[after].variable
+    first, second = case.scored(before, split, variable=variable), case.scored(after, split)
     if first is None or second is None:
         return None
-    stage = _rerun_from(case[before], case[after])
+    stage = _rerun_from(case, case[before], case[after])
     floor, replicate = [first], 1
-    while score := _recorded_replicate(case, before, stage, split, replicate):
+    while score := _recorded_replicate(case, before, variable, stage, split, replicate):
         floor.append(score)
         replicate += 1
     return summary(case, before, after, split, first, second, floor, stage)
@@ -158,28 +201,29 @@ def summary(
         before_step=before,
         after_step=after,
         split=split,
-        before=Metrics.of(first.answers, case.task),
-        after=Metrics.of(second.answers, case.task),
+        before=case.metrics_of(first),
+        after=case.metrics_of(second),
         flips=tuple(flips(first, second)),
-        floor=tuple(Metrics.of(score.answers, case.task).accuracy.value for score in floor),
+        floor=tuple(accuracy(score) for score in floor),
         resampled=stage,
     )
 
 
-def _rerun_from(before: Step, after: Step) -> Stage | None:
+def _rerun_from(case: "Case", before: Step, after: Step) -> Stage | None:
     """The first stage that the change from `before` to `after` ran again and that calls a model, if it was a branch."""
     if after.origin != before.id or not after.edits or after.resampled:
         return None
     following = STAGES[STAGES.index(edits.STAGE_OF[after.edits[0].field]) + 1 :]
-    return next((stage for stage in following if stage in before.stages and stage not in ("evaluate", "select")), None)
+    silent = ("select",) if case.method_of(after).critic and after.variable == "prompt" else ("evaluate", "select")
+    return next((stage for stage in following if stage in before.stages and stage not in silent), None)
 
 
-async def _replicate(case: "Case", step: int, stage: Stage | None, split: SplitName, replicate: int) -> Score:
+async def _replicate(case: "Case", step: int, variable: Variable, stage: Stage | None, split: SplitName, replicate: int) -> Score:
     if stage is None:
-        return await case.runner.score(case[step].chosen_prompt, split, replicate)
+        return await case.runner.score(case.runner.scorable(case[step], variable), split, replicate)
     branch = _recorded_branch(case, step, stage, replicate) or case.branch(step, edits.resample(stage, replicate))
     done = await case.runner.finish(branch.id)
-    return await case.runner.score(done.chosen_prompt, split, replicate)
+    return await case.runner.score(case.runner.scorable(done), split, replicate)
 
 
 def _recorded_branch(case: "Case", step: int, stage: Stage, replicate: int) -> Step | None:
@@ -187,8 +231,8 @@ def _recorded_branch(case: "Case", step: int, stage: Stage, replicate: int) -> S
     return next((s for s in case if s.resampled and (s.origin, s.edits[-1].after, s.edits[-1].replicate) == wanted), None)
 
 
-def _recorded_replicate(case: "Case", step: int, stage: Stage | None, split: SplitName, replicate: int) -> Score | None:
+def _recorded_replicate(case: "Case", step: int, variable: Variable, stage: Stage | None, split: SplitName, replicate: int) -> Score | None:
     if stage is None:
-        return case.scored(step, split, replicate)
+        return case.scored(step, split, replicate, variable)
     branch = _recorded_branch(case, step, stage, replicate)
     return case.scored(branch, split, replicate) if branch and branch.done else None

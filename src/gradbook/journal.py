@@ -105,7 +105,8 @@ class State:
     def __init__(self) -> None:
         self.seed = 0
         self.splits: dict[str, tuple[Example, ...]] = {}
-        self.method: dict[str, Any] | None = None
+        self.methods: list[dict[str, Any]] = []
+        self.method_of: dict[int, int] = {}
         self.models: dict[str, dict[str, Any]] = {}
         self.steps: dict[int, Step] = {}
         self.seconds: dict[int, float] = {}
@@ -122,11 +123,13 @@ class State:
             case ExamplesGiven():
                 self.splits = dict(event.splits)
             case MethodSet():
-                self.method = event.method
+                self.methods.append(event.method)
             case ModelsSet():
                 self.models = event.models
             case StepBegun():
                 self.steps[event.step.id] = event.step
+                # a branch follows the method of the step it was branched off, so that it differs from that by its edits alone
+                self.method_of[event.step.id] = self.method_of.get(event.step.origin, len(self.methods) - 1)
                 if event.note:
                     self.notes[event.step.id] = event.note
                 if not event.step.resampled:  # replicates are the noise floor, not a place to work from

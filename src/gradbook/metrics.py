@@ -1,10 +1,12 @@
 """What a score says: accuracy never without balanced accuracy and per-class recall, since prevalence hacking hides behind it."""
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradbook.records import Answer, Score
-from gradbook.stats import wilson
+from gradbook.stats import mean_interval, mean_of_shares, wilson
 from gradbook.tasks import Task
 
 
@@ -18,7 +20,7 @@ class Share:
     @property
     def value(self) -> float:
         """The share itself."""
-        return self.count / self.total if self.total else float("nan")
+        return self.count / self.total if self.total else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -30,40 +32,69 @@ class Share:
         return f"{self.value:.1%} ({self.count}/{self.total}, 95 % interval {low:.1%} to {high:.1%})"
 
 
+VERDICTS = ("right", "wrong")
+"""The classes of a critic's verdicts: whether the output that it judges is right."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over examples, with its t interval at 95 %; nan where there is nothing to average."""
+
+    value: float
+    interval: tuple[float, float]
+    total: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Mean":
+        """The mean of `values`."""
+        return cls(sum(values) / len(values) if values else math.nan, mean_interval(values), len(values))
+
+
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of one prompt on one set of examples.
+    """Metrics of one prompt on one set of examples; of a critic's prompt, of its agreement with the gold answers.
 
     `accuracy` and `unparsed` are shares of the examples; `recall` holds a share for each class that the labels contain.
     Where an answer is a sequence, each of its items counts in `recall`. `confusion` counts (true class, answered class),
-    with "(unparsed)" for an answer that could not be read. `tokens` is the mean length of an output in tokens.
+    with "(unparsed)" for an answer that could not be read. `length` and `tokens` are the mean length of an output in
+    characters and in tokens.
     """
 
     accuracy: Share
     unparsed: Share
     recall: dict[str, Share]
     confusion: Counter
-    tokens: float
+    length: Mean
+    tokens: Mean
 
     @property
     def balanced(self) -> float:
         """Balanced accuracy: the mean recall of the classes that occur; nan for tasks without classes."""
         occurring = [share.value for share in self.recall.values() if share.total]
-        return sum(occurring) / len(occurring) if occurring else float("nan")
+        return sum(occurring) / len(occurring) if occurring else math.nan
+
+    @property
+    def balanced_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `balanced`, from the Wilson interval of each class (Newcombe 1998; Zou and Donner 2008)."""
+        return mean_of_shares([(s.value, *s.interval) for s in self.recall.values() if s.total])
+
+    def confused(self, true: str, answered: str) -> Share:
+        """How often class `true` was answered `answered`, out of all that are `true`."""
+        return Share(self.confusion[true, answered], self.recall[true].total)
 
     @classmethod
-    def of(cls, answers: tuple[Answer, ...], task: Task) -> "Metrics":
+    def of(cls, answers: Sequence[Answer], task: Task) -> "Metrics":
         """Metrics of answers (of a `Score` or of a step's predictions) against the task's true labels."""
         confusion = Counter(pair for answer in answers for pair in _pairs(answer, task))
-        recall = {
-            label: Share(confusion[label, label], sum(n for (true, _), n in confusion.items() if true == label)) for label in task.labels
-        }
+        labels = VERDICTS if any(answer.target for answer in answers) else task.labels
+        recall = {label: Share(confusion[label, label], sum(n for (true, _), n in confusion.items() if true == label)) for label in labels}
         return cls(
             accuracy=Share(sum(answer.correct for answer in answers), len(answers)),
             unparsed=Share(sum(answer.answer is None for answer in answers), len(answers)),
             recall=recall,
             confusion=confusion,
-            tokens=sum(answer.tokens for answer in answers) / max(len(answers), 1),
+            length=Mean.of([answer.length for answer in answers if answer.length is not None]),
+            tokens=Mean.of([answer.tokens for answer in answers]),
         )
 
 
@@ -92,6 +123,9 @@ def _kind(before: bool, after: bool) -> str:
 
 
 def _pairs(answer: Answer, task: Task) -> list[tuple[str, str]]:
+    if answer.target:  # a verdict: what it says follows from whether it agrees
+        other = next(verdict for verdict in VERDICTS if verdict != answer.target)
+        return [(answer.target, "(unparsed)" if answer.answer is None else (answer.target if answer.correct else other))]
     true = task.classes(task.example(answer.example).target)
     given = task.classes(answer.answer) if answer.answer is not None else ()
     padded = (*given, *["(unparsed)"] * len(true))[: len(true)]

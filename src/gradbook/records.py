@@ -9,6 +9,8 @@ STAGES: tuple[Stage, ...] = ("predict", "evaluate", "output_critique", "prompt_c
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 Role = Literal["task", "critic", "optimizer"]
+Variable = Literal["prompt", "critic"]
+"""What a step optimises: the task's prompt, or the prompt of the critic that evaluates the task's outputs."""
 
 
 class Record(BaseModel):
@@ -50,14 +52,17 @@ class Call(Record):
 class Answer(Record):
     """What was read from a model's output on an example.
 
-    `answer` is None where the output could not be parsed, which scores as wrong. `tokens` counts the output's tokens,
+    `answer` is None where the output could not be parsed, which scores as wrong. `target` is the true verdict where the
+    answer is a critic's, None where the example holds it. `tokens` and `length` are the output's, in tokens and characters;
     `call` is the key of the call that holds the whole output.
     """
 
     example: str
     answer: str | None = None
     correct: bool
+    target: str | None = None
     tokens: int = 0
+    length: int | None = None
     call: str | None = None
 
 
@@ -68,16 +73,18 @@ class Prediction(Answer):
 
 
 class Evaluation(Record):
-    """The evaluation L(xᵢ, yᵢ, ŷᵢ) in words, as the critic will read it.
+    """The evaluation L(xᵢ, yᵢ, ŷᵢ) in words, as the output critique will read it.
 
-    `label` is the label shown in the feedback (None where no label is shown); it need not be the true one.
-    `score` is the critic's, 0 to 1, or None for a direct evaluation or a reply without a usable score.
+    `label` is the label shown in the feedback (None where no label is shown), `target` the true one.
+    `score` is the critic's, 0 to 1, or None for a direct evaluation or a reply without a usable one; `unusable` says why.
     """
 
     example: str
     label: str | None = None
+    target: str | None = None
     text: str
     score: float | None = None
+    unusable: Literal["missing", "out of range"] | None = None
     call: str | None = None
 
 
@@ -91,22 +98,31 @@ class Critique(Record):
 
 
 class Candidate(Record):
-    """A rewritten prompt; `index` counts the candidates of a step from 0."""
+    """A rewritten prompt; `index` counts the candidates of a step from 0.
+
+    `example` and `critique` name the one critique that it follows, where it does not follow all of the batch;
+    `paraphrase_of` is the index of the candidate that it says in other words.
+    """
 
     index: int
     prompt: str
+    example: str | None = None
+    critique: int = 0
+    paraphrase_of: int | None = None
     call: str | None = None
 
 
 class Selection(Record):
     """Which prompt the step ends with: a candidate's index, or -1 for the prompt the step began with.
 
-    `scores` maps an index (as text, "-1" for the old prompt) to its accuracy on the validation split, 0 to 1;
-    it is empty where nothing was scored.
+    `scores` maps an index (as text, "-1" for the old prompt) to its accuracy on the validation split, 0 to 1, as its `labels`
+    (true or wrong ones) count it; it is empty where nothing was scored. `kept` are the members of a beam, best first.
     """
 
     chosen: int
     scores: dict[str, float] = {}
+    labels: Literal["correct", "wrong"] = "correct"
+    kept: tuple[int, ...] = ()
     reason: str = ""
 
 
@@ -145,14 +161,21 @@ class Step(StageRecords):
     """One critique-and-rewrite iteration, as far as it has run; a stage that has not run holds None.
 
     `parent` is the step whose chosen prompt this one began with (None for the root, which only holds the seed prompt);
-    `origin` is the step it was branched off by `edits`. `depth` counts steps from the root, `batch` holds example ids.
+    `origin` is the step it was branched off by `edits`. `depth` counts batches from the root, `batch` holds example ids.
+    `prompt` is that of the `variable` which the step optimises, `held` that of the other one: in a step of the task's
+    prompt, the critic's (empty without a critic), and the other way round. In a beam search `fellows` are the steps of the
+    same depth that ran before, `queue` the (step, candidate) whose turn comes after.
     """
 
     id: int
     parent: int | None = None
     origin: int | None = None
     depth: int
+    variable: Variable = "prompt"
     prompt: str
+    held: str = ""
+    fellows: tuple[int, ...] = ()
+    queue: tuple[tuple[int, int], ...] = ()
     batch: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     stages: tuple[Stage, ...] = ()
@@ -181,14 +204,24 @@ class Step(StageRecords):
     @property
     def chosen_prompt(self) -> str:
         """The prompt that the step ends with; the one it began with while nothing is selected."""
-        if self.select is None or self.select.chosen < 0:
-            return self.prompt
-        return next(c.prompt for c in self.rewrite or () if c.index == self.select.chosen)
+        return self.prompt if self.select is None else self.candidate(self.select.chosen)
+
+    def candidate(self, index: int) -> str:
+        """The prompt of a candidate, -1 standing for the one that the step began with."""
+        return self.prompt if index < 0 else next(c.prompt for c in self.rewrite or () if c.index == index)
+
+    def ends_with(self, variable: Variable) -> str:
+        """The prompt of either variable after this step; empty for the critic's where there is none."""
+        return self.chosen_prompt if variable == self.variable else self.held
 
 
 class Score(Record):
-    """A prompt's answers on a whole split; `prompt` is the SHA-256 of its text, `replicate` asks for fresh samples."""
+    """A prompt's answers on a whole split, or a critic's verdicts on another prompt's answers.
 
+    `prompt` is the SHA-256 of the prompt's text (of both texts for a critic), `replicate` asks for fresh samples.
+    """
+
+    variable: Variable = "prompt"
     prompt: str
     split: SplitName
     replicate: int = 0

@@ -5,30 +5,55 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from gradbook.errors import CaseError, ModelError
 from gradbook.journal import Journal, Scored, StageDone, append_line, whole_lines
+from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
-from gradbook.loop.stages import STAGE_FUNCTIONS, Ask, Context, Messages, predict_one, together
+from gradbook.loop.stages import STAGE_FUNCTIONS, Ask, Context, Messages, Subject, predict_one, together
 from gradbook.models import Model
-from gradbook.records import Answer, Call, Role, Score, Spent, SplitName, Stage, Step
+from gradbook.plan import epoch_length
+from gradbook.records import Answer, Call, Prediction, Role, Score, Spent, SplitName, Stage, Step, Variable
 from gradbook.tasks import Task
 
 Progress = Callable[[str, int, int], None]
 """Called with what runs ("predict", "score validation"), how many calls are done and how many are asked for."""
 
 
-def prompt_hash(prompt: str) -> str:
-    """SHA-256 of a prompt's text: what its scores are filed under."""
-    return hashlib.sha256(prompt.encode()).hexdigest()
+@dataclass(frozen=True)
+class Scorable:
+    """What can be scored on a split: a prompt of the task, or with `judged` and `method` a critic's on that prompt's outputs."""
+
+    prompt: str
+    judged: str | None = None
+    method: Method | None = None
+
+    @property
+    def variable(self) -> Variable:
+        """Whose prompt it is."""
+        return "prompt" if self.judged is None else "critic"
+
+    @property
+    def name(self) -> str:
+        """What its scores are filed under: the SHA-256 of the prompt, for a critic together with the form of its verdicts and `judged`."""
+        parts = [self.prompt] if self.judged is None else [CriticTask(None, self.method, {}).system(self.prompt), self.judged]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def seed_for(*parts: Any) -> int:
     """A 31-bit seed from (case seed, depth of the step, stage, example, index, replicate): the same on every machine."""
     return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:4]) >> 1
+
+
+@lru_cache(maxsize=64)
+def _method(stated: str) -> Method:
+    """The method that a journal states, made once."""
+    return Method(**json.loads(stated))
 
 
 class CallLog:
@@ -64,16 +89,17 @@ class Runner:
     """Makes the records of a case with its models, one stage or score at a time.
 
     Args:
-        task, method, journal, log: of the case.
+        task, journal, log: of the case.
         models: the model that plays each role.
     """
 
-    def __init__(self, task: Task, method: Method, journal: Journal, log: CallLog, models: dict[Role, Model]) -> None:
-        self.task, self.method, self.journal, self.log, self.models = task, method, journal, log, models
+    def __init__(self, task: Task, journal: Journal, log: CallLog, models: dict[Role, Model]) -> None:
+        self.task, self.journal, self.log, self.models = task, journal, log, models
         self.progress: Progress = lambda stage, done, total: None
         self.meters: dict[str, list[_Meter]] = {}
         self._running: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # a stage that is being stopped still unwinds
-        self._scoring: dict[tuple[str, str, int], asyncio.Task[Score]] = {}
+        self._scoring: dict[tuple[str, SplitName, int], asyncio.Task[Score]] = {}
+        self._outputs: dict[tuple[str, SplitName, int], list[Prediction]] = {}  # what critics judge; scores keep no texts
 
     async def advance(self, step_id: int) -> Step:
         """Run the next stage of a step and journal it.
@@ -89,10 +115,12 @@ class Runner:
             return await self._run(step, step.next_stage)
 
     async def finish(self, step_id: int) -> Step:
-        """Run every stage that a step still lacks."""
+        """Run every stage that a step still lacks, and score the training split where the method asks for that."""
         async with self._running[step_id]:
+            await self._track(self.journal.state.steps[step_id].parent)
             while (stage := (step := self.journal.state.steps[step_id]).next_stage) is not None:
                 await self._run(step, stage)
+            await self._track(step_id)
             return step
 
     async def _run(self, step: Step, stage: Stage) -> Step:
@@ -103,49 +131,124 @@ class Runner:
         self.journal.append(event)
         return self.journal.state.steps[step.id]
 
-    async def score(self, prompt: str, split: SplitName, replicate: int = 0) -> Score:
-        """A prompt's answers on a split, from the journal where they are, else from the task model.
+    async def _track(self, step_id: int | None) -> None:
+        """Score the training split at the end of every so many epochs, as the method asks; the root is epoch 0."""
+        if step_id is None:
+            return
+        step, method = self.journal.state.steps[step_id], self.method()
+        if step.variable == "critic" or step.resampled or not method.train_every:
+            return
+        if step.depth % (method.train_every * epoch_length(self.task, method)) == 0:
+            await self.score(Scorable(step.chosen_prompt), "train")
 
-        The same prompt, split and replicate asked for twice at once are scored once.
+    def method(self, step: Step | None = None) -> Method:
+        """The method that a step follows, a branch that of its origin; without a step, the one from here on."""
+        stated = self.journal.state.methods
+        return _method(json.dumps(stated[-1] if step is None else stated[self.journal.state.method_of[step.id]]))
+
+    def subject(self, step: Step) -> Subject:
+        """What a step's prompt is for: the task, or to judge the outputs of the step before it."""
+        if step.variable == "prompt":
+            return self.task
+        parent = self.journal.state.steps[step.parent]
+        return self._critic(self.method(step), parent.predict)
+
+    def scorable(self, step: Step, variable: Variable | None = None) -> Scorable:
+        """What a step ends with, to be scored: its own variable's prompt, or that of the other one."""
+        if (variable or step.variable) == "prompt":
+            return Scorable(step.ends_with("prompt"))
+        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.method(step))
+
+    async def score(self, what: Scorable, split: SplitName, replicate: int = 0) -> Score:
+        """The answers of `what` on a split, from the journal where they are, else from a model.
+
+        The same asked for twice at once is scored once.
         """
-        place = (prompt_hash(prompt), split, replicate)
+        place = (what.name, split, replicate)
         if place in self.journal.state.scores:
             return self.journal.state.scores[place]
         if place not in self._scoring:
-            self._scoring[place] = asyncio.ensure_future(self._score(prompt, split, replicate))
+            self._scoring[place] = asyncio.ensure_future(self._score(what, split, replicate))
             self._scoring[place].add_done_callback(lambda _: self._scoring.pop(place, None))
         return await self._scoring[place]
 
-    async def _score(self, prompt: str, split: SplitName, replicate: int) -> Score:
+    async def _score(self, what: Scorable, split: SplitName, replicate: int) -> Score:
+        subject: Subject = self.task
+        if what.judged is not None:
+            subject = self._critic(what.method, await self._judged(Scorable(what.judged), split, replicate))
         started = time.monotonic()
-        name = prompt_hash(prompt)
-        with _Meter(self, f"score {split}") as meter:
-            ask = self._ask(meter, place=["score", name[:16], split], seeds=("score", split), replicate=lambda _: replicate)
-            predictions = await together(predict_one(self.task, prompt, example, ask) for example in self.task.split(split))
+        with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}") as meter:
+            predictions = await self._answers(what, subject, split, replicate, meter)
+        if what.judged is None:
+            self._outputs[what.name, split, replicate] = predictions
         answers = tuple(Answer(**prediction.model_dump(exclude={"output"})) for prediction in predictions)
-        score = Score(prompt=name, split=split, replicate=replicate, answers=answers)
+        score = Score(variable=what.variable, prompt=what.name, split=split, replicate=replicate, answers=answers)
         self.journal.append(Scored(score=score, seconds=round(time.monotonic() - started, 3), spent=meter.spent))
         return score
 
+    async def _judged(self, what: Scorable, split: SplitName, replicate: int) -> list[Prediction]:
+        """The outputs behind a score, from memory, or where the case was reopened since, once more from the call cache."""
+        place = (what.name, split, replicate)
+        await self.score(what, split, replicate)
+        if place not in self._outputs:
+            self._outputs[place] = await self._answers(what, self.task, split, replicate, None)
+        return self._outputs[place]
+
+    async def _answers(
+        self, what: Scorable, subject: Subject, split: SplitName, replicate: int, meter: "_Meter | None"
+    ) -> list[Prediction]:
+        seeds = ("score", split) if what.variable == "prompt" else ("score", split, "critic")
+        ask = self._ask(meter, place=["score", what.name[:16], split], seeds=seeds, replicate=lambda _: replicate)
+        examples = [subject.example(example.id) for example in self.task.split(split)]
+        return await together(predict_one(subject, what.prompt, example, ask) for example in examples)
+
+    def _critic(self, method: Method, predictions: Iterable[Prediction]) -> CriticTask:
+        return CriticTask(self.task, method, {prediction.example: prediction for prediction in predictions})
+
     def _context(self, step: Step, meter: "_Meter") -> Context:
-        origin = self.journal.state.steps.get(step.origin) if step.origin is not None else None
-        ask = self._ask(meter, place=["step", step.id], seeds=("step", step.depth), replicate=step.replicate)
+        steps, method = self.journal.state.steps, self.method(step)
+        seeds = ("step", step.depth) if step.variable == "prompt" else ("step", step.depth, "critic")
+
+        async def score(prompt: str) -> tuple[Score, Subject]:
+            replicate = step.replicate("select")
+            if step.variable == "prompt":
+                return await self.score(Scorable(prompt), "validation", replicate), self.task
+            found = await self.score(Scorable(prompt, step.held, method), "validation", replicate)
+            judged = await self.score(Scorable(step.held), "validation", replicate)
+            return found, CriticTask(self.task, method, {answer.example: answer for answer in judged.answers})
+
         return Context(
-            task=self.task,
-            method=self.method,
-            origin=origin,
-            ask=ask,
-            score=lambda prompt: self.score(prompt, "validation", step.replicate("select")),
+            task=self.subject(step),
+            critic=self._critic(method, step.predict or ()) if method.critic and step.variable == "prompt" else None,
+            method=method,
+            parent=steps.get(step.parent),
+            origin=steps.get(step.origin),
+            past=tuple(self._past(step, method.momentum)),
+            ask=self._ask(meter, place=["step", step.id], seeds=seeds, replicate=step.replicate),
+            score=score,
+            seed=self.journal.state.seed,
         )
 
-    def _ask(self, meter: "_Meter", place: list[Any], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
+    def _past(self, step: Step, count: int) -> list[Step]:
+        """The last `count` steps of the same variable before this one, the oldest first."""
+        found: list[Step] = []
+        variable = step.variable
+        while step.parent is not None and len(found) < count:
+            before = self.journal.state.steps[step.parent]
+            found += [before] if before.variable == variable else []
+            step = before
+        return found[::-1]
+
+    def _ask(self, meter: "_Meter | None", place: list[Any], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
         async def ask(role: Role, stage: Stage, messages: Messages, *, example: str = "", index: int = 0) -> Call:
             fresh = replicate(stage)
             seed = seed_for(self.journal.state.seed, *seeds, stage, example, index, fresh)
-            meter.asked()
+            if meter:
+                meter.asked()
             call = await self.model(role).complete(messages, seed=seed, replicate=fresh)
             paid = self.log.add([*place, stage, example, index, fresh], role, call)
-            meter.done(call if paid else None)
+            if meter:
+                meter.done(call if paid else None)
             return call
 
         return ask

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gradbook.loop import Method
 from gradbook.metrics import Metrics
+from gradbook.plan import epoch_length
 from gradbook.records import SPLITS, Step
 
 if TYPE_CHECKING:
@@ -20,9 +22,13 @@ def steps(case: "Case") -> pd.DataFrame:
             "origin": step.origin,
             "depth": step.depth,
             "status": "done" if step.done else f"before {step.next_stage}",
+            "variable": step.variable,
+            "method": method_line(case.method_of(step)),
             "edits": "; ".join(f"{e.field} {e.position or e.after}" for e in step.edits),
             "chosen": None if step.select is None else step.select.chosen,
-            **{split: _accuracy(case.metrics(step, split)) for split in SPLITS},
+            **{split: _accuracy(case.metrics(step, split, variable="prompt")) for split in SPLITS},
+            "batch": _batch_accuracy(step),
+            "agreement": agreement(step),
             "prompt": step.chosen_prompt,
             "seconds": case.seconds(step),
             "note": case.note(step),
@@ -44,8 +50,9 @@ def scores(case: "Case") -> pd.DataFrame:
         by_prompt.setdefault(case.prompt_hash(step), []).append(step.id)
     return pd.DataFrame(
         [
-            {"prompt": score.prompt, "steps": by_prompt.get(score.prompt, []), "split": score.split, "replicate": score.replicate}
-            | _metrics(Metrics.of(score.answers, case.task))
+            {"variable": score.variable, "prompt": score.prompt, "steps": by_prompt.get(score.prompt, [])}
+            | {"split": score.split, "replicate": score.replicate}
+            | _metrics(case.metrics_of(score))
             for score in case.recorded_scores
         ]
     )
@@ -57,8 +64,51 @@ def calls(case: "Case") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def training(case: "Case", step: Step) -> pd.DataFrame:
+    """One row a training score on the line of steps that leads to `step`; see `Case.training`."""
+    line = [step]
+    while line[-1].parent is not None:
+        line.append(case[line[-1].parent])
+    rows = []
+    for at in (at for at in reversed(line) if at.variable == "prompt"):
+        if metrics := case.metrics(at, "train"):
+            epoch = at.depth / epoch_length(case.task, case.method_of(at))
+            rows.append({"step": at.id, "batches": at.depth, "epoch": epoch} | _metrics(metrics) | _bounds(metrics.accuracy.interval))
+    return pd.DataFrame(rows)
+
+
+def method_line(method: Method) -> str:
+    """A method in a line: the paper's four dimensions, then what else is not the default."""
+    arms = [method.update, f"{method.labels} labels", method.evaluation] if method.sees_data else [method.update]
+    chosen = {"validated": f"validated of {method.candidates}", "random": f"random of {method.candidates}"}
+    others = {k: v for k, v in method.changed().items() if k not in ("update", "labels", "evaluation", "selection", "candidates")}
+    return ", ".join([*arms, chosen.get(method.selection, method.selection), *(f"{k.replace('_', ' ')} {v}" for k, v in others.items())])
+
+
+def agreement(step: Step) -> float | None:
+    """How often a critic's verdicts on a batch agree with the gold answers, 0 to 1; None where no critic judged it.
+
+    A verdict that cannot be used agrees with nothing.
+    """
+    if step.variable == "critic":
+        return _batch_accuracy(step)
+    if not any(e.score is not None or e.unusable for e in step.evaluate or ()):
+        return None
+    right = {prediction.example: prediction.correct for prediction in step.predict}
+    agree = [e.score is not None and (e.score >= 0.5) == right[e.example] for e in step.evaluate]
+    return sum(agree) / len(agree)
+
+
+def _batch_accuracy(step: Step) -> float | None:
+    return sum(p.correct for p in step.predict) / len(step.predict) if step.predict else None
+
+
 def _accuracy(metrics: Metrics | None) -> float | None:
     return None if metrics is None else metrics.accuracy.value
+
+
+def _bounds(interval: tuple[float, float]) -> dict[str, float]:
+    return dict(zip(("low", "high"), interval, strict=True))
 
 
 def _metrics(metrics: Metrics) -> dict[str, Any]:
@@ -67,16 +117,20 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
         "accuracy": metrics.accuracy.value,
         "balanced": metrics.balanced,
         "unparsed": metrics.unparsed.value,
-        "tokens": metrics.tokens,
+        "length": metrics.length.value,
+        "tokens": metrics.tokens.value,
     } | {f"recall {label}": share.value for label, share in metrics.recall.items()}
 
 
 def _row(case: "Case", step: Step, name: str) -> dict[str, Any]:
-    example = case.task.example(name)
-    row: dict[str, Any] = {"step": step.id, "example": name, "input": example.input, "target": example.target}
+    example = case.subject(step).example(name)
+    row: dict[str, Any] = {"step": step.id, "variable": step.variable, "example": name, "input": example.input, "target": example.target}
     for prediction in step.predict or ():
         if prediction.example == name:
             row |= {"output": prediction.output, "answer": prediction.answer, "correct": prediction.correct}
+    for evaluation in step.evaluate or ():
+        if evaluation.example == name:
+            row |= {"label": evaluation.label, "score": evaluation.score, "unusable": evaluation.unusable}
     for stage in ("evaluate", "output_critique", "prompt_critique"):
         row[stage] = "\n".join(record.text for record in getattr(step, stage) or () if record.example == name)
     return row

@@ -8,54 +8,145 @@ from gradbook.errors import MethodError
 from gradbook.loop.templates import Templates
 from gradbook.records import STAGES, Record, Stage
 
-DEFAULT_CANDIDATES = {"naive": 1, "validated": 3}
+DEFAULT_CANDIDATES = {"naive": 1, "guard": 1}
+PROMPT_ONLY = ("rewrite", "improve")
+_DATA_UPDATES = "update='three-stage' or 'one-step'"
+UPDATE_STAGES: dict[str, tuple[Stage, ...]] = {
+    "three-stage": STAGES,
+    "one-step": ("predict", "evaluate", "rewrite", "select"),
+    "rewrite": ("rewrite", "select"),
+    "improve": ("rewrite", "select"),
+}
 
 
 class Method(Record):
-    """The settings of an optimiser of the textual-gradient family.
+    """The settings of an optimiser of the textual-gradient family: the paper's arms, and what others of the family add.
 
-    Args:
-        update: "three-stage", gradient-like: output critique, prompt critique, rewrite.
-        labels: "correct": the feedback shows the true label.
-        evaluation: "direct": from the gold answer, by a template.
-        selection: "naive" takes the one candidate; "validated" keeps the best on the validation split, the old prompt included.
-        candidates: rewrites a step, 1 to 5; by default 3 for validated selection; naive takes 1.
-        batch_size: training examples a step.
-        templates: the meta-prompts.
+    Each setting is explained where it is declared; `Method.help("labels")` gives that line. `gradbook.presets` has whole methods.
 
     Raises:
-        MethodError: a setting is unknown or out of range, or settings contradict each other.
+        MethodError: a setting is unknown or out of range, or settings make no sense together.
     """
 
-    update: Literal["three-stage"] = "three-stage"
-    labels: Literal["correct"] = "correct"
-    evaluation: Literal["direct"] = "direct"
-    selection: Literal["naive", "validated"] = "validated"
-    candidates: int = Field(default=0, ge=0, le=5)
-    batch_size: int = Field(default=3, ge=1)
-    templates: Templates = Templates()
+    update: Literal["three-stage", "one-step", "rewrite", "improve"] = Field(
+        default="three-stage",
+        description="three-stage: output critique, prompt critique, rewrite, as a chain rule would have it. one-step: rewrite straight "
+        "from examples and evaluations. rewrite: same meaning, other words. improve: better quality and correctness. The last two see "
+        "no data.",
+    )
+    labels: Literal["correct", "wrong", "none"] = Field(
+        default="correct",
+        description="The labels that the feedback shows: the true ones, a wrong one for each question (always the same), or no "
+        "evaluation at all. Scores always use the true label.",
+    )
+    evaluation: Literal["direct", "critic-binary", "critic-score"] = Field(
+        default="direct",
+        description="direct: the answer is set against the label. critic-binary, critic-score: a critic reads input and output, "
+        "without the label, and says right or wrong, or 0 to 100; its prompt is optimised in steps of its own, by the labels.",
+    )
+    selection: Literal["naive", "validated", "random", "guard"] = Field(
+        default="validated",
+        description="naive: take the one candidate. validated: the best on the validation split, the old prompt included. random: any "
+        "of the candidates, unseen. guard: one candidate, kept only where it is better than the old prompt.",
+    )
+    candidates: int = Field(default=3, ge=1, le=5, description="Rewrites a step, 1 to 5; naive and guard make one.")
+    validation_labels: Literal["correct", "wrong"] = Field(
+        default="correct",
+        description="The labels that the selection counts by on the validation split; scores that are shown use the true ones.",
+    )
+    batch_size: int = Field(default=3, ge=1, description="Training examples a step; an epoch sees each once, shuffled by the seed.")
+    train_every: int = Field(
+        default=0, ge=0, description="Score the whole training split every so many epochs, and once before the first; 0: never."
+    )
+    errors_only: bool = Field(default=False, description="Critique only the outputs that the evaluation calls wrong.")
+    critiques: int = Field(default=1, ge=1, le=5, description="Critiques of each output, 1 to 5, each with a prompt critique of its own.")
+    apart: bool = Field(default=False, description="Rewrite after each critique apart, in place of all critiques of the batch together.")
+    paraphrases: int = Field(default=0, ge=0, le=5, description="Paraphrases of each rewritten prompt, 0 to 5, as further candidates.")
+    beam: int = Field(default=1, ge=1, le=5, description="Prompts carried on side by side, 1 to 5: the best on the validation split.")
+    momentum: int = Field(default=0, ge=0, le=20, description="Steps back whose prompt critiques the rewrite sees as well; 0: none.")
+    add_only: bool = Field(default=False, description="The old prompt stays as it is, word for word; a rewrite only adds lines to it.")
+    templates: Templates = Field(default=Templates(), description="The meta-prompts.")
 
     def __init__(self, **settings: Any) -> None:
         try:
             super().__init__(**settings)
         except ValidationError as error:
             first = error.errors()[0]
-            raise MethodError(f"Method({'.'.join(map(str, first['loc']))}={first['input']!r}): {first['msg'].lower()}") from None
+            name = ".".join(map(str, first["loc"]))
+            about = f" ({self.help(name)})" if first["type"].startswith(("greater", "less")) else ""
+            raise MethodError(f"Method({name}={first['input']!r}): {first['msg'].lower()}{about}") from None
 
-    @model_validator(mode="before")
     @classmethod
-    def _candidates(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        selection = settings.get("selection", "validated")
-        asked = settings.get("candidates")
-        if selection == "naive" and asked not in (None, 1):
-            raise MethodError(f"naive selection takes the one candidate there is: set candidates=1, not {asked}, or selection='validated'")
-        if asked is None:
-            return settings | {"candidates": DEFAULT_CANDIDATES.get(selection, 1)}
-        if asked == 0:
-            raise MethodError("candidates must be 1 to 5")
-        return settings
+    def help(cls, setting: str) -> str:
+        """The line that explains a setting."""
+        return cls.model_fields[setting].description
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of one step, in order."""
-        return STAGES
+        return UPDATE_STAGES[self.update]
+
+    @property
+    def sees_data(self) -> bool:
+        """Whether a step looks at training examples."""
+        return self.update not in PROMPT_ONLY
+
+    @property
+    def critic(self) -> bool:
+        """Whether a critic evaluates, so that its prompt is a second variable."""
+        return self.evaluation != "direct"
+
+    @property
+    def validates(self) -> bool:
+        """Whether the selection scores prompts on the validation split."""
+        return self.selection in ("validated", "guard")
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not the default, without the templates."""
+        return self.model_dump(exclude_defaults=True, exclude={"templates"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """What is left out depends on the rest: prompt-only updates show no labels, naive and guard make one candidate."""
+        update, labels = settings.get("update"), settings.get("labels", "none")
+        if update in PROMPT_ONLY and labels != "none":
+            nothing = f"update={update!r} sees no data, so labels={labels!r} would change nothing"
+            raise MethodError(f"{nothing}: leave labels out, or take {_DATA_UPDATES}")
+        defaults = {"labels": "none"} if update in PROMPT_ONLY else {}
+        defaults["candidates"] = DEFAULT_CANDIDATES.get(settings.get("selection"), 3)
+        return defaults | settings
+
+    @model_validator(mode="after")
+    def _sense(self) -> "Method":
+        for nonsense, why in _refusals(self):
+            if nonsense:
+                raise MethodError(why)
+        return self
+
+
+def _refusals(m: Method) -> list[tuple[bool, str]]:
+    """What makes no sense together, each with the sentence that says why and what would."""
+    blind, one, other = not m.sees_data, m.selection in DEFAULT_CANDIDATES, m.update != "three-stage"
+    critiques = "needs the prompt critiques of update='three-stage'"
+    evaluation, validated = f"evaluation={m.evaluation!r}", "set selection='validated'"
+    return [
+        (blind and m.critic, f"update={m.update!r} sees no data, so there is nothing for {evaluation}: take {_DATA_UPDATES}"),
+        (m.critic and m.labels == "none", f"labels='none' is no evaluation at all, and {evaluation} is one: take evaluation='direct'"),
+        (one and m.candidates > 1, f"{m.selection} selection takes the one candidate there is: set candidates=1, or selection='validated'"),
+        (m.validation_labels == "wrong" and not m.validates, f"{m.selection} selection sees no validation labels: {validated} or 'guard'"),
+        (m.errors_only and m.labels == "none", "errors_only=True needs to know which outputs are wrong: take labels='correct' or 'wrong'"),
+        (m.critiques > 1 and other, f"critiques={m.critiques} {critiques}"),
+        (m.apart and other, f"apart=True {critiques}"),
+        (m.momentum > 0 and other, f"momentum={m.momentum} {critiques}"),
+        (m.add_only and other, f"add_only=True {critiques}"),
+        (
+            m.add_only and m.paraphrases > 0,
+            "add_only=True keeps every word of the old prompt, and paraphrases do not: leave one of them out",
+        ),
+        (m.add_only and m.momentum > 0, "add_only=True never drops a rule, so momentum would say it twice: leave one of them out"),
+        (one and m.apart, f"apart=True makes several candidates, and {m.selection} selection takes one: {validated} or 'random'"),
+        (one and m.paraphrases > 0, f"paraphrases make several candidates, and {m.selection} selection takes one: {validated} or 'random'"),
+        (m.beam > 1 and m.selection != "validated", f"beam={m.beam} keeps the best on the validation split: {validated}"),
+        (m.beam > 1 and m.critic, f"beam={m.beam} carries prompts on, not critics: take evaluation='direct'"),
+    ]

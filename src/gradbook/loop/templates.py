@@ -4,7 +4,7 @@ import re
 import tomllib
 from importlib.resources import files
 
-from pydantic import ConfigDict, model_validator
+from pydantic import model_validator
 
 from gradbook.errors import MethodError
 from gradbook.records import Record
@@ -17,19 +17,31 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "output_critique": ("input", "output", "evaluation"),
     "prompt_critique": ("prompt", "output_critique"),
     "rewrite": ("prompt", "critiques"),
+    "rewrite_momentum": ("prompt", "past", "critiques"),
+    "add": ("prompt", "critiques"),
+    "one_step": ("prompt", "examples"),
+    "one_step_example": ("input", "output", "evaluation"),
+    "paraphrase": ("prompt",),
+    "improve": ("prompt",),
+    "critic_seed": (),
+    "critic_input": ("input", "output"),
+    "critic_binary": (),
+    "critic_score": (),
+    "verdict_right": (),
+    "verdict_wrong": ("label",),
+    "verdict_unparsed": ("label",),
 }
-ALLOWED = ("answer", "label", "input", "output", "evaluation", "prompt", "output_critique", "critiques")
+ALLOWED = ("answer", "label", "input", "output", "evaluation", "prompt", "output_critique", "critiques", "past", "examples")
 _DEFAULTS = tomllib.loads(files("gradbook.loop").joinpath("templates.toml").read_text(encoding="utf-8"))
 
 
 class Templates(Record):
-    """The meta-prompts, one a field, with `{placeholders}`.
+    """The meta-prompts, one a field, with `{placeholders}`; `critic_seed` is the prompt that a critic begins with.
 
     Raises:
         MethodError: a template lacks a placeholder that its stage needs, or has one that does not exist.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     evaluation_right: str = _DEFAULTS["evaluation_right"]
     evaluation_wrong: str = _DEFAULTS["evaluation_wrong"]
     evaluation_unparsed: str = _DEFAULTS["evaluation_unparsed"]
@@ -37,6 +49,19 @@ class Templates(Record):
     output_critique: str = _DEFAULTS["output_critique"]
     prompt_critique: str = _DEFAULTS["prompt_critique"]
     rewrite: str = _DEFAULTS["rewrite"]
+    rewrite_momentum: str = _DEFAULTS["rewrite_momentum"]
+    add: str = _DEFAULTS["add"]
+    one_step: str = _DEFAULTS["one_step"]
+    one_step_example: str = _DEFAULTS["one_step_example"]
+    paraphrase: str = _DEFAULTS["paraphrase"]
+    improve: str = _DEFAULTS["improve"]
+    critic_seed: str = _DEFAULTS["critic_seed"]
+    critic_input: str = _DEFAULTS["critic_input"]
+    critic_binary: str = _DEFAULTS["critic_binary"]
+    critic_score: str = _DEFAULTS["critic_score"]
+    verdict_right: str = _DEFAULTS["verdict_right"]
+    verdict_wrong: str = _DEFAULTS["verdict_wrong"]
+    verdict_unparsed: str = _DEFAULTS["verdict_unparsed"]
 
     @model_validator(mode="after")
     def _placeholders(self) -> "Templates":

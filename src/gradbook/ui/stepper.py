@@ -158,7 +158,8 @@ class Stepper(w.VBox):
         return self._shown
 
     async def _score(self, *steps: int) -> None:
-        for prompt in dict.fromkeys(self.case[step].chosen_prompt for step in steps):
+        variable = self.case[steps[-1]].variable
+        for prompt in dict.fromkeys(self.case.runner.scorable(self.case[step], variable) for step in steps):
             await self.case.runner.score(prompt, self.effect.split)
 
     async def _measure(self) -> int:

@@ -1,0 +1,127 @@
+"""The critic's own task: to say of an output whether it is right. It is asked and read like any other task."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradbook.loop.method import Method
+from gradbook.loop.templates import fill
+from gradbook.metrics import VERDICTS
+from gradbook.records import Answer, Evaluation, Example, Prediction
+from gradbook.tasks import Task
+from gradbook.tasks.answers import LabelAnswer, value
+
+RIGHT, WRONG = VERDICTS
+_VERDICT = re.compile(r"\bverdict\b[*_`\"'\s]*(?:is\b|[:=])([^\n]+)", re.IGNORECASE)
+_NUMBER = r"[-+−–]?\d[\d,]*(?:\.\d+)?"
+_SCORE = re.compile(
+    rf"\bscore\b(?:\s*\([^)\n]*\))?[*_`\"'\s]*(?:is\b|of\b|would be\b|[:=])[*_`\"'\s]*(?P<said>{_NUMBER})(?P<range>\s*(?:-|–|to)\s*\d)?"
+    rf"|(?P<plain>{_NUMBER})\s*(?:/\s*100\b|out of 100\b)",
+    re.IGNORECASE,
+)
+_OTHER_SCALE = re.compile(r"\s*(?:/|out of)\s*(?!100\b)\d", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CriticTask:
+    """Inputs are an input and the output on it; the label says whether that output is right.
+
+    `answered` holds what is judged, by example: predictions, or answers where only the scoring matters. With
+    `binary` a verdict is "right" or "wrong"; without, a number from 0 to 100, of which 50 and more means right.
+    """
+
+    task: Task
+    method: Method
+    answered: Mapping[str, Answer]
+    name = "critic"
+    labels = VERDICTS
+
+    @property
+    def binary(self) -> bool:
+        """Whether verdicts are words and not numbers."""
+        return self.method.evaluation == "critic-binary"
+
+    @property
+    def seed_prompt(self) -> str:
+        """The prompt that the critic begins with."""
+        return self.method.templates.critic_seed
+
+    @property
+    def format_instruction(self) -> str:
+        """The form of a verdict, never optimised."""
+        return self.method.templates.critic_binary if self.binary else self.method.templates.critic_score
+
+    def example(self, id: str) -> Example:
+        """An input with the output on it, and whether that is right by the true label."""
+        given, answer = self.task.example(id).input, self.answered[id]
+        output = answer.output if isinstance(answer, Prediction) else ""
+        return Example(id=id, input=fill(self.method.templates.critic_input, input=given, output=output), target=_verdict(answer.correct))
+
+    def system(self, prompt: str) -> str:
+        """The system message: `prompt`, a blank line, the form of a verdict."""
+        return f"{prompt}\n\n{self.format_instruction}"
+
+    def parse(self, output: str) -> str | None:
+        """The verdict in a reply: "right", "wrong" or a number from 0 to 100; None where it gives none that can be used."""
+        if not self.binary:
+            score = read_score(output)
+            return None if score is None or not 0 <= score <= 100 else f"{score:g}"
+        stated = _VERDICT.findall(output)
+        return LabelAnswer(labels=self.labels).parse(stated[-1] if stated else output)
+
+    def unusable(self, output: str) -> str | None:
+        """Why a reply gives no verdict: "missing" or "out of range"; None where it gives one."""
+        if self.parse(output) is not None:
+            return None
+        return "missing" if self.binary or read_score(output) is None else "out of range"
+
+    def score(self, answer: str | None) -> float | None:
+        """A verdict as a number from 0 to 1; None where there is none."""
+        if answer is None:
+            return None
+        return float(answer == RIGHT) if self.binary else float(answer) / 100
+
+    def classes(self, text: str | None) -> tuple[str, ...]:
+        """The class of a verdict or of a label: ("right",) or ("wrong",)."""
+        if text is None or text in self.labels:
+            return (text,) if text else ()
+        return (_verdict(float(text) >= 50),) if value(text) is not None else ()
+
+    def correct(self, answer: str | None, target: str) -> bool:
+        """Whether a verdict agrees with a label."""
+        return answer is not None and self.classes(answer) == self.classes(target)
+
+    def wrong_label(self, example: Example) -> str:
+        """What the label would be if the task's wrong label were true: an output that misses both stays wrong."""
+        true = self.task.example(example.id)
+        return _verdict(self.task.correct(self.answered[example.id].answer, self.task.wrong_label(true)))
+
+    def reread(self, evaluation: Evaluation, text: str) -> Evaluation:
+        """An evaluation of the critic's whose words a person has changed, with the verdict that they now give."""
+        found = {"text": text, "call": None, "score": self.score(self.parse(text)), "unusable": self.unusable(text)}
+        return evaluation.model_copy(update=found)
+
+
+def read_score(reply: str) -> float | None:
+    """The score that a reply states, on a scale to 100, in range or not; None where it states none.
+
+    That is the number after the last "Score:", or before the last "/100" or "out of 100", or a reply that is only a number.
+    Two numbers ("60 to 70") and other scales ("7/10") are no score.
+    """
+    found = list(_SCORE.finditer(reply))
+    if not found:
+        alone = reply.strip().strip("*_`.%").strip()
+        return _number(alone) if re.fullmatch(_NUMBER, alone) else None
+    last = found[-1]
+    if last["range"] or _OTHER_SCALE.match(reply, last.end()):
+        return None
+    return _number(last["said"] or last["plain"])
+
+
+def _number(text: str) -> float | None:
+    number = value(text.replace("−", "-").replace("–", "-"))
+    return None if number is None else float(number)
+
+
+def _verdict(right: bool) -> str:
+    return RIGHT if right else WRONG

@@ -1,0 +1,53 @@
+"""Which step comes next: the next batch, the critic's turn, or the next member of a beam. It follows from the current step alone."""
+
+from collections.abc import Mapping
+from random import Random
+
+from gradbook.loop import Method
+from gradbook.records import Step
+from gradbook.tasks import Task
+
+
+def epoch_length(task: Task, method: Method) -> int:
+    """How many batches an epoch has."""
+    return -(-len(task.train) // method.batch_size)
+
+
+def batch(task: Task, method: Method, seed: int, depth: int) -> tuple[str, ...]:
+    """The ids of the training examples at `depth`: epochs shuffled by the case seed, cut into batches; none for a prompt-only update."""
+    if not method.sees_data:
+        return ()
+    names, size = [example.id for example in task.train], method.batch_size
+    epoch, position = divmod(depth - 1, epoch_length(task, method))
+    Random(f"{seed}/{epoch}").shuffle(names)
+    return tuple(names[position * size : (position + 1) * size])
+
+
+def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method, seed: int) -> Step:
+    """The step that follows `here`, with no stage run yet; its id is the next free one."""
+    common = {"id": len(steps), "stages": method.stages}
+    if here.variable == "prompt" and here.held and here.evaluate is not None and method.critic:
+        turn = {"variable": "critic", "prompt": here.held, "held": here.chosen_prompt, "batch": here.batch}
+        return Step(parent=here.id, depth=here.depth, **turn, **common)
+    if here.queue:
+        (parent, candidate), *rest = here.queue
+        turn = {"prompt": steps[parent].candidate(candidate), "fellows": (*here.fellows, here.id), "queue": tuple(rest)}
+        return Step(parent=parent, depth=here.depth, batch=here.batch, **turn, **common)
+    parent, prompt, queue = here.id, here.ends_with("prompt"), ()
+    if method.beam > 1 and here.select is not None:
+        (parent, candidate), *queue = _beam([*(steps[i] for i in here.fellows), here], method.beam)
+        prompt = steps[parent].candidate(candidate)
+    depth = here.depth + 1
+    held = (here.ends_with("critic") or method.templates.critic_seed) if method.critic else ""
+    next_batch = batch(task, method, seed, depth)
+    return Step(parent=parent, depth=depth, prompt=prompt, held=held, queue=tuple(queue), batch=next_batch, **common)
+
+
+def _beam(fellows: list[Step], width: int) -> list[tuple[int, int]]:
+    """The best different prompts that steps of one depth ended with, as (step, candidate), the best first."""
+    ends = [(step, index) for step in fellows for index in (step.select.kept or (step.select.chosen,))]
+    ranked = sorted(ends, key=lambda end: -end[0].select.scores.get(str(end[1]), 0.0))
+    best: dict[str, tuple[int, int]] = {}
+    for step, index in ranked:
+        best.setdefault(step.candidate(index), (step.id, index))
+    return list(best.values())[:width]
