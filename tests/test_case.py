@@ -319,6 +319,30 @@ def test_a_template_is_checked(text, said):
         gb.Templates(rewrite=text)
 
 
+def test_the_best_step_is_found_by_its_score(case):
+    with pytest.raises(CaseError, match=r"no step of .* is scored on test"):
+        case.best("test")
+    step = case.step()
+    assert case.best().id == step.id and case.metrics(step).accuracy.value > case.metrics(0).accuracy.value
+    same = case.perturb(step, gb.edits.replace("selection", text="1" if step.select.chosen == 0 else "0"))
+    assert same.chosen_prompt == step.chosen_prompt and case.best().id == step.id, "the earliest where several are as good"
+    case.score(0, "test")
+    assert case.best("test").id == 0
+    case.score(step, "test")
+    assert case.best("test").id == step.id
+
+
+def test_a_table_says_how_each_step_was_made(case):
+    step = case.step()
+    case.use(gb.Method(update="improve", selection="random", candidates=2))
+    other = case.step()
+    rows = case.steps()
+    assert rows.loc[step.id, "method"] == "three-stage, correct labels, direct, validated of 2"
+    assert rows.loc[other.id, "method"] == "improve, random of 2"
+    assert rows.loc[step.id, "batch"] == sum(p.correct for p in step.predict) / 3 and rows["agreement"].isna().all()
+    assert rows.loc[other.id, "depth"] == 2 and rows.loc[other.id, "chosen"] in (0, 1)
+
+
 def test_tables_and_calls(case, stub):
     step = case.step()
     steps = case.steps()

@@ -3,50 +3,20 @@
 import json
 import re
 from html import unescape
-from html.parser import HTMLParser
 
 import nbformat
-import pandas as pd
 import pytest
 
 import gradbook as gb
-import gradbook.export.report as report
 from gradbook.errors import ExportError
 from gradbook.export import export, scores
+from report_page import EVIL, KEY, Page, evil_task, markdown_of, no_plot, reply
 from stub import Stub
 
-KEY = "sk-not-to-be-found-anywhere"
-EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> </div></td></table> "
-EVIL += "[x](javascript:alert(3)) ![i](https://evil.example/i.png) "
-EVIL += "a | b `code` **bold** _it_ $x^2$ \\(y\\) $$z$$ # no heading &lt;b&gt; {{7*7}}"
-EVIL += "\n\n\n# not a heading\n    not code\n- not a list"
 NOTE = (
     "Look **here** at `K1`, <script>alert(4)</script>.\n\n# Heading\n\n[web](https://example.org/a) [bad](javascript:alert(5)) "
     "[data](data:text/html,x) ![picture](https://evil.example/p.png)\n\n```\ncode\n\nafter a blank line\n```\n"
 )
-
-
-def evil_task() -> gb.Task:
-    rows = [{"input": f"Item {n}. {EVIL}", "target": f"K{n % 3 + 1}"} for n in range(18)]
-    frame = pd.DataFrame(rows).assign(split=["train"] * 6 + ["validation"] * 6 + ["test"] * 6)
-    options = {"split": "split", "labels": ["K1", "K2", "K3"], "answer": "label", "seed_prompt": f"Give the code. {EVIL}"}
-    return gb.Task.from_frame(frame, name="codes | <b>", description=EVIL, **options)
-
-
-def reply(messages, body) -> str:
-    """Answers with the code that the prompt names, or cannot be read; critiques and rewrites are full of markup."""
-    said = messages[-1]["content"]
-    if messages[0]["role"] == "system":
-        code = re.search(r"Prefer (K\d)", messages[0]["content"])
-        return f"{EVIL}\nAnswer: {code[1]}" if code else f"I cannot tell. {EVIL}"
-    if "Rules to add:" in said:
-        code = "K2" if "Use K2 instead" in said else "K1"
-        return f"<prompt>Give the code. Prefer {code}. {EVIL} {body['seed'] % 3}</prompt>"
-    return f"Use K1. {EVIL}"
-
-
-def no_plot(monkeypatch) -> None:
-    monkeypatch.setattr(report, "score_png", lambda figure: (None, "this test draws none"))
 
 
 @pytest.fixture(scope="module")
@@ -77,32 +47,6 @@ def written(case, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         no_plot(patch)
         return case.export(folder / "new folder" / "case.ipynb"), case.export(folder / "case.html")
-
-
-class Page(HTMLParser):
-    """What a browser would make of the page: its tags, and its text as read."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.read: list[str] = []
-        self.feed(source)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.read += [" "] if tag == "br" else []
-
-    def handle_data(self, data):
-        self.read.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.read).replace("\u00a0", " "))
-
-
-def markdown_of(path) -> str:
-    cells = nbformat.read(path, as_version=4).cells
-    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def test_the_notebook_is_valid_and_can_be_run_on(written, case):
@@ -158,9 +102,10 @@ def test_numbers_are_those_of_the_journal(written, case):
 def test_what_others_wrote_stays_text(written, case):
     page = Page(written[1].read_text())
     allowed = "html head meta title style body main div span p br ul li h1 h2 h3 h4 table thead tbody tr th td details summary blockquote"
+    allowed += " small"  # intervals, in the tables of metrics
     assert {tag for tag, _ in page.tags} <= {*allowed.split(), *["ins", "del", "strong", "em", "code", "pre", "a", "b"]}
     attributes = {name for tag, attrs in page.tags if tag not in ("html", "meta") for name in attrs}
-    assert attributes <= {"class", "id", "href", "scope", "align", "valign", "rowspan"}
+    assert attributes <= {"class", "id", "href", "scope", "align", "valign", "rowspan", "title"}
     output = case[2].predict[0].output
     assert re.sub(r"\s+", " ", output) in page.text.replace("\ufffd", ""), "every sign of an output is there, as text"
 

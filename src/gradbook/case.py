@@ -1,29 +1,24 @@
 """Case: a folder that holds a tree of steps, how they were made, and what a person wrote on them."""
 
-import contextlib
 import os
 import shutil
-import warnings
-import weakref
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
 from gradbook import background, edits, plan, settings, tables
 from gradbook.errors import CaseError
 from gradbook.journal import ExamplesGiven, Journal, MethodSet, ModelsSet, Moved, Noted, Opened, StepBegun
+from gradbook.lock import Lock
 from gradbook.loop import Method
 from gradbook.loop.stages import Subject
 from gradbook.metrics import Metrics
 from gradbook.models import Model
+from gradbook.progress import bar
 from gradbook.records import SPLITS, Role, Score, Spent, SplitName, Step, Variable
 from gradbook.runner import CallLog, Runner
 from gradbook.tasks import Task
-
-_open_here: "weakref.WeakValueDictionary[Path, Case]" = weakref.WeakValueDictionary()
 
 
 class Case:
@@ -63,7 +58,7 @@ class Case:
         self.read_only_because = "it was opened with read_only=True" if read_only else ""
         if task is None and not self._exists:
             raise CaseError(f"{self.path} is not a case: it holds no journal.jsonl; pass task= to make one there")
-        self._lock: FileLock | None = None
+        self._lock: Lock | None = None
         self._journal: Journal | None = None
         if not read_only:
             self._take_lock()
@@ -198,7 +193,7 @@ class Case:
         Raises:
             ModelError: a call failed or the budget is used up; what had finished is kept, and calling again goes on from there.
         """
-        with self._bar():
+        with bar(self.runner):
             return self[background.run(self.runner.finish(self.begin().id)).id]
 
     def perturb(self, step: Step | int, *changes: edits.Replace, note: str = "") -> Step:
@@ -210,12 +205,12 @@ class Case:
             note: why, in Markdown; becomes the note on the branch.
         """
         made = self.branch(step, *changes, note=note)
-        with self._bar():
+        with bar(self.runner):
             return self[background.run(self.runner.finish(made.id)).id]
 
     def score(self, step: Step | int, split: SplitName = "validation", replicate: int = 0) -> Metrics:
         """Score what a step ends with on a whole split, unless that is on record; blocks, with a progress bar."""
-        with self._bar():
+        with bar(self.runner):
             score = background.run(self.runner.score(self.runner.scorable(self._step(step)), split, replicate))
         return self.metrics_of(score)
 
@@ -228,7 +223,7 @@ class Case:
         if (batches is None) == (epochs is None):
             raise CaseError("run needs batches= or epochs=, one of them")
         length = plan.epoch_length(self.task, self.method) * epochs if batches is None else batches
-        with self._bar():
+        with bar(self.runner):
             return self[background.run(self.run_to(length))]
 
     def best(self, split: SplitName = "validation") -> Step:
@@ -246,6 +241,7 @@ class Case:
         """`run` as a coroutine, for the background loop; gives the id of the last step."""
         while not self.current.done or self._following().depth <= batches:
             await self.runner.finish(self.begin().id)
+        await self.runner.track(self.current.id)  # it may have been interrupted there
         return self.current.id
 
     def begin(self) -> Step:
@@ -318,6 +314,8 @@ class Case:
     def training(self, step: Step | int | None = None) -> pd.DataFrame:
         """One row a score of the whole training split on the line of steps to `step` (by default the current one).
 
+        Where the method has `train_every`, at those epochs; without, wherever `score(step, "train")` was asked for.
+
         Columns: step, batches, epoch, then metrics, shares 0 to 1, and the Wilson interval of the accuracy at 95 %.
         """
         return tables.training(self, self.current if step is None else self._step(step))
@@ -338,22 +336,9 @@ class Case:
         return self[step.id]
 
     def _take_lock(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        place = self.path.resolve()
-        if older := _open_here.get(place):
-            older._give_up("it was opened again in this kernel")
-        self._lock = FileLock(place / ".lock", thread_local=False)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            self._lock = None
-            self.read_only_because = "another kernel has it open"
-            warnings.warn(f"{self.path} is open in another kernel, so here it is for reading only", stacklevel=3)
-        except OSError:
-            self._lock = None
-            self.read_only_because = "its folder cannot be written to"
-        else:
-            _open_here[place] = self
+        lock = Lock(self.path, self._give_up)
+        self.read_only_because = lock.refused
+        self._lock = None if lock.refused else lock
 
     def _give_up(self, why: str) -> None:
         if self._lock is not None:
@@ -403,21 +388,3 @@ class Case:
         used = {role: {"name": m.name, "identity": m.identity, "kind": m.kind, "sampling": m.sampling} for role, m in self.models.items()}
         if used and not self.read_only and used != self.recorded_models:
             self._journal.append(ModelsSet(models=used))
-
-    @contextlib.contextmanager
-    def _bar(self):
-        """A progress bar that names what runs and counts its calls."""
-        with tqdm(desc="starting", unit="call", leave=False, mininterval=0.2) as bar:
-
-            def progress(stage: str, done: int, total: int) -> None:
-                bar.set_description_str(stage.replace("_", " "), refresh=False)
-                bar.total = total
-                if done < bar.n:
-                    bar.reset(total)
-                bar.update(done - bar.n)
-
-            self.runner.progress, before = progress, self.runner.progress
-            try:
-                yield
-            finally:
-                self.runner.progress = before

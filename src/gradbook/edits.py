@@ -169,7 +169,8 @@ def _select(selection: Selection, edit: Replace, step: Step) -> tuple[Selection,
         raise EditError(f"a selection is one of {', '.join(sorted(indices))} (-1 is the old prompt), not {edit.text!r}")
     if edit.text == str(selection.chosen):
         raise EditError(f"candidate {edit.text} is the one that was chosen: nothing was changed")
-    chosen = selection.model_copy(update={"chosen": int(edit.text), "reason": "chosen by hand"})
+    by_hand = int(edit.text)
+    chosen = selection.model_copy(update={"chosen": by_hand, "kept": (by_hand,) if selection.kept else (), "reason": "chosen by hand"})
     return chosen, Edit(field="selection", before=str(selection.chosen), after=edit.text, note=edit.note)
 
 

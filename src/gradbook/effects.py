@@ -8,6 +8,7 @@ from gradbook import background, edits
 from gradbook.errors import CaseError
 from gradbook.loop.stages import accuracy, together
 from gradbook.metrics import Flip, Mean, Metrics, Share, flips
+from gradbook.progress import bar
 from gradbook.records import STAGES, Score, SplitName, Stage, Step, Variable
 from gradbook.stats import paired_p, prediction_interval
 
@@ -88,11 +89,11 @@ class Comparison:
 def metrics_table(before: Metrics, after: Metrics | None = None) -> str:
     """An HTML table of one or two sets of metrics side by side, each with its 95 % interval, and the confusion of the classes."""
     columns = [before] if after is None else [before, after]
-    rows = [("accuracy", [_share(m.accuracy) for m in columns])]
+    rows = [(before.name, [_share(m.accuracy) for m in columns])]
     if before.recall:
-        rows.append(("balanced accuracy", [_with_interval(f"{m.balanced:.1%}", m.balanced_interval) for m in columns]))
+        rows.append((f"balanced {before.name}", [_with_interval(f"{m.balanced:.1%}", m.balanced_interval) for m in columns]))
     rows += [(f"recall of {label}", [_share(m.recall[label]) for m in columns]) for label in before.recall]
-    rows.append(("unparsed", [_share(m.unparsed) for m in columns]))
+    rows.append(("unusable" if before.judged else "unparsed", [_share(m.unparsed) for m in columns]))
     rows += [(name, [_mean(getattr(m, field)) for m in columns]) for name, field in (("characters", "length"), ("tokens", "tokens"))]
     heads = "".join(f"<th>{name}</th>" for name in ["", "before", "after"][: len(columns) + 1]) if after else ""
     body = "".join(f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, cells in rows)
@@ -147,8 +148,8 @@ def compare(before: Step, after: Step, *, split: SplitName = "validation", repli
     """Compare two steps of a case on the same examples, against the noise floor of the first; blocks, with a progress bar.
 
     Where `after` was branched off `before`, a replicate runs again just what the change ran again, with fresh samples and
-    without the change, and is scored with fresh samples; otherwise it is the first prompt answering the split again.
-    What is on record costs nothing.
+    without the change, and is scored with fresh samples; otherwise it is the first prompt answering the split again. Critics
+    judge the same outputs in every replicate. What is on record costs nothing.
 
     Args:
         before, after: steps as a case gives them.
@@ -162,7 +163,7 @@ def compare(before: Step, after: Step, *, split: SplitName = "validation", repli
     case = before._case
     if case is None or after._case is not case:
         raise CaseError("compare needs two steps of one case, as case[1], case.step() and case.perturb(...) give them")
-    with case._bar():
+    with bar(case.runner):
         return background.run(measure(case, before.id, after.id, split, replicates))
 
 

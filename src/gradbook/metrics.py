@@ -66,6 +66,12 @@ class Metrics:
     confusion: Counter
     length: Mean
     tokens: Mean
+    judged: bool = False
+
+    @property
+    def name(self) -> str:
+        """What `accuracy` is called: a critic's is its agreement with the gold answers."""
+        return "agreement" if self.judged else "accuracy"
 
     @property
     def balanced(self) -> float:
@@ -86,7 +92,8 @@ class Metrics:
     def of(cls, answers: Sequence[Answer], task: Task) -> "Metrics":
         """Metrics of answers (of a `Score` or of a step's predictions) against the task's true labels."""
         confusion = Counter(pair for answer in answers for pair in _pairs(answer, task))
-        labels = VERDICTS if any(answer.target for answer in answers) else task.labels
+        judged = any(answer.target for answer in answers)
+        labels = VERDICTS if judged else task.labels
         recall = {label: Share(confusion[label, label], sum(n for (true, _), n in confusion.items() if true == label)) for label in labels}
         return cls(
             accuracy=Share(sum(answer.correct for answer in answers), len(answers)),
@@ -95,6 +102,7 @@ class Metrics:
             confusion=confusion,
             length=Mean.of([answer.length for answer in answers if answer.length is not None]),
             tokens=Mean.of([answer.tokens for answer in answers]),
+            judged=judged,
         )
 
 

@@ -29,12 +29,12 @@ def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method,
     if here.variable == "prompt" and here.held and here.evaluate is not None and method.critic:
         turn = {"variable": "critic", "prompt": here.held, "held": here.chosen_prompt, "batch": here.batch}
         return Step(parent=here.id, depth=here.depth, **turn, **common)
-    if here.queue:
+    if here.queue and method.beam > 1:
         (parent, candidate), *rest = here.queue
         turn = {"prompt": steps[parent].candidate(candidate), "fellows": (*here.fellows, here.id), "queue": tuple(rest)}
         return Step(parent=parent, depth=here.depth, batch=here.batch, **turn, **common)
     parent, prompt, queue = here.id, here.ends_with("prompt"), ()
-    if method.beam > 1 and here.select is not None:
+    if here.select is not None and (method.beam > 1 or here.select.kept):
         (parent, candidate), *queue = _beam([*(steps[i] for i in here.fellows), here], method.beam)
         prompt = steps[parent].candidate(candidate)
     depth = here.depth + 1

@@ -218,7 +218,8 @@ class Step(StageRecords):
 class Score(Record):
     """A prompt's answers on a whole split, or a critic's verdicts on another prompt's answers.
 
-    `prompt` is the SHA-256 of the prompt's text (of both texts for a critic), `replicate` asks for fresh samples.
+    `prompt` is the SHA-256 of the prompt's text (of both texts for a critic), `replicate` asks for fresh samples, of a critic for
+    fresh verdicts on the same outputs.
     """
 
     variable: Variable = "prompt"

@@ -98,11 +98,11 @@ class Runner:
         self.progress: Progress = lambda stage, done, total: None
         self.meters: dict[str, list[_Meter]] = {}
         self._running: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # a stage that is being stopped still unwinds
-        self._scoring: dict[tuple[str, SplitName, int], asyncio.Task[Score]] = {}
-        self._outputs: dict[tuple[str, SplitName, int], list[Prediction]] = {}  # what critics judge; scores keep no texts
+        self._scoring: dict[tuple[str, SplitName, int], asyncio.Lock] = defaultdict(asyncio.Lock)  # and so does a score
+        self._outputs: dict[SplitName, dict[str, list[Prediction]]] = defaultdict(dict)  # what critics judge; scores keep no texts
 
     async def advance(self, step_id: int) -> Step:
-        """Run the next stage of a step and journal it.
+        """Run the next stage of a step and journal it; after the last one, score the training split where the method asks for that.
 
         Raises:
             CaseError: the step is done.
@@ -112,15 +112,18 @@ class Runner:
             step = self.journal.state.steps[step_id]
             if step.next_stage is None:
                 raise CaseError(f"step {step_id} is done; start the next one with case.step()")
-            return await self._run(step, step.next_stage)
+            done = await self._run(step, step.next_stage)
+            await self.track(step.parent)
+            await self.track(step_id)
+            return done
 
     async def finish(self, step_id: int) -> Step:
         """Run every stage that a step still lacks, and score the training split where the method asks for that."""
         async with self._running[step_id]:
-            await self._track(self.journal.state.steps[step_id].parent)
+            await self.track(self.journal.state.steps[step_id].parent)
             while (stage := (step := self.journal.state.steps[step_id]).next_stage) is not None:
                 await self._run(step, stage)
-            await self._track(step_id)
+            await self.track(step_id)
             return step
 
     async def _run(self, step: Step, stage: Stage) -> Step:
@@ -131,12 +134,12 @@ class Runner:
         self.journal.append(event)
         return self.journal.state.steps[step.id]
 
-    async def _track(self, step_id: int | None) -> None:
-        """Score the training split at the end of every so many epochs, as the method asks; the root is epoch 0."""
+    async def track(self, step_id: int | None) -> None:
+        """Score the training split after a step that ends an epoch, every so many as the method asks; the root is epoch 0."""
         if step_id is None:
             return
         step, method = self.journal.state.steps[step_id], self.method()
-        if step.variable == "critic" or step.resampled or not method.train_every:
+        if step.variable == "critic" or step.resampled or not (step.done and method.train_every):
             return
         if step.depth % (method.train_every * epoch_length(self.task, method)) == 0:
             await self.score(Scorable(step.chosen_prompt), "train")
@@ -165,38 +168,35 @@ class Runner:
         The same asked for twice at once is scored once.
         """
         place = (what.name, split, replicate)
-        if place in self.journal.state.scores:
-            return self.journal.state.scores[place]
-        if place not in self._scoring:
-            self._scoring[place] = asyncio.ensure_future(self._score(what, split, replicate))
-            self._scoring[place].add_done_callback(lambda _: self._scoring.pop(place, None))
-        return await self._scoring[place]
+        async with self._scoring[place]:
+            if place not in self.journal.state.scores:
+                await self._score(what, split, replicate)
+        return self.journal.state.scores[place]
 
-    async def _score(self, what: Scorable, split: SplitName, replicate: int) -> Score:
+    async def _score(self, what: Scorable, split: SplitName, replicate: int) -> None:
         subject: Subject = self.task
         if what.judged is not None:
-            subject = self._critic(what.method, await self._judged(Scorable(what.judged), split, replicate))
+            subject = self._critic(what.method, await self._judged(Scorable(what.judged), split))
         started = time.monotonic()
         with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}") as meter:
             predictions = await self._answers(what, subject, split, replicate, meter)
-        if what.judged is None:
-            self._outputs[what.name, split, replicate] = predictions
+        if what.judged is None and not replicate:
+            self._outputs[split][what.name] = predictions
         answers = tuple(Answer(**prediction.model_dump(exclude={"output"})) for prediction in predictions)
         score = Score(variable=what.variable, prompt=what.name, split=split, replicate=replicate, answers=answers)
         self.journal.append(Scored(score=score, seconds=round(time.monotonic() - started, 3), spent=meter.spent))
-        return score
 
-    async def _judged(self, what: Scorable, split: SplitName, replicate: int) -> list[Prediction]:
-        """The outputs behind a score, from memory, or where the case was reopened since, once more from the call cache."""
-        place = (what.name, split, replicate)
-        await self.score(what, split, replicate)
-        if place not in self._outputs:
-            self._outputs[place] = await self._answers(what, self.task, split, replicate, None)
-        return self._outputs[place]
+    async def _judged(self, what: Scorable, split: SplitName) -> list[Prediction]:
+        """The outputs behind a score, from memory, or where the case was reopened since, from its log of calls."""
+        score = await self.score(what, split)
+        if what.name not in self._outputs[split]:
+            said = {line["key"]: line["call"]["text"] for line in self.log.read()}
+            if not said.keys() >= {answer.call for answer in score.answers}:
+                raise CaseError(f"{self.log.path} lacks outputs on {split} that the critic is to judge; restore it from a copy")
+            self._outputs[split][what.name] = [Prediction(**answer.model_dump(), output=said[answer.call]) for answer in score.answers]
+        return self._outputs[split][what.name]
 
-    async def _answers(
-        self, what: Scorable, subject: Subject, split: SplitName, replicate: int, meter: "_Meter | None"
-    ) -> list[Prediction]:
+    async def _answers(self, what: Scorable, subject: Subject, split: SplitName, replicate: int, meter: "_Meter") -> list[Prediction]:
         seeds = ("score", split) if what.variable == "prompt" else ("score", split, "critic")
         ask = self._ask(meter, place=["score", what.name[:16], split], seeds=seeds, replicate=lambda _: replicate)
         examples = [subject.example(example.id) for example in self.task.split(split)]
@@ -208,20 +208,22 @@ class Runner:
     def _context(self, step: Step, meter: "_Meter") -> Context:
         steps, method = self.journal.state.steps, self.method(step)
         seeds = ("step", step.depth) if step.variable == "prompt" else ("step", step.depth, "critic")
+        parent = steps.get(step.parent)
+        said = parent.evaluate if step.variable == "critic" and CriticTask.form(self.method(parent)) == CriticTask.form(method) else ()
 
         async def score(prompt: str) -> tuple[Score, Subject]:
             replicate = step.replicate("select")
             if step.variable == "prompt":
                 return await self.score(Scorable(prompt), "validation", replicate), self.task
             found = await self.score(Scorable(prompt, step.held, method), "validation", replicate)
-            judged = await self.score(Scorable(step.held), "validation", replicate)
+            judged = await self.score(Scorable(step.held), "validation")
             return found, CriticTask(self.task, method, {answer.example: answer for answer in judged.answers})
 
         return Context(
             task=self.subject(step),
             critic=self._critic(method, step.predict or ()) if method.critic and step.variable == "prompt" else None,
             method=method,
-            parent=steps.get(step.parent),
+            said={evaluation.example: evaluation for evaluation in said},
             origin=steps.get(step.origin),
             past=tuple(self._past(step, method.momentum)),
             ask=self._ask(meter, place=["step", step.id], seeds=seeds, replicate=step.replicate),
@@ -239,16 +241,14 @@ class Runner:
             step = before
         return found[::-1]
 
-    def _ask(self, meter: "_Meter | None", place: list[Any], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
+    def _ask(self, meter: "_Meter", place: list[Any], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
         async def ask(role: Role, stage: Stage, messages: Messages, *, example: str = "", index: int = 0) -> Call:
             fresh = replicate(stage)
             seed = seed_for(self.journal.state.seed, *seeds, stage, example, index, fresh)
-            if meter:
-                meter.asked()
+            meter.asked()
             call = await self.model(role).complete(messages, seed=seed, replicate=fresh)
             paid = self.log.add([*place, stage, example, index, fresh], role, call)
-            if meter:
-                meter.done(call if paid else None)
+            meter.done(call if paid else None)
             return call
 
         return ask

@@ -71,18 +71,23 @@ def training(case: "Case", step: Step) -> pd.DataFrame:
         line.append(case[line[-1].parent])
     rows = []
     for at in (at for at in reversed(line) if at.variable == "prompt"):
-        if metrics := case.metrics(at, "train"):
-            epoch = at.depth / epoch_length(case.task, case.method_of(at))
+        method = case.method_of(at)
+        epoch = at.depth / epoch_length(case.task, method)
+        # a prompt that stays over several steps has one score, which is that of each of them
+        asked = not method.train_every or epoch % method.train_every == 0
+        if asked and (metrics := case.metrics(at, "train")):
             rows.append({"step": at.id, "batches": at.depth, "epoch": epoch} | _metrics(metrics) | _bounds(metrics.accuracy.interval))
     return pd.DataFrame(rows)
 
 
 def method_line(method: Method) -> str:
     """A method in a line: the paper's four dimensions, then what else is not the default."""
-    arms = [method.update, f"{method.labels} labels", method.evaluation] if method.sees_data else [method.update]
+    labels = f"{'no' if method.labels == 'none' else method.labels} labels"
+    arms = [method.update, labels, method.evaluation] if method.sees_data else [method.update]
     chosen = {"validated": f"validated of {method.candidates}", "random": f"random of {method.candidates}"}
     others = {k: v for k, v in method.changed().items() if k not in ("update", "labels", "evaluation", "selection", "candidates")}
-    return ", ".join([*arms, chosen.get(method.selection, method.selection), *(f"{k.replace('_', ' ')} {v}" for k, v in others.items())])
+    told = [name.replace("_", " ") + ("" if value is True else f" {value}") for name, value in others.items()]
+    return ", ".join([*arms, chosen.get(method.selection, method.selection), *told])
 
 
 def agreement(step: Step) -> float | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from browser.lab import LabPage, write_notebook
+from small import reply
+from stub import Stub
 
 CELL = """
 import gradbook as gb
@@ -83,7 +85,7 @@ def test_step_edit_rerun_note_export(open_lab: Callable[..., LabPage], tmp_path:
 
     for ending in ("ipynb", "html"):
         stepper.get_by_role("button", name=f"Export .{ending}").click()
-        expect(stepper.locator(".gb-said")).to_contain_text(f"mine.{ending}", timeout=LONG)
+        expect(stepper.locator(".gb-message .gb-said")).to_contain_text(f"mine.{ending}", timeout=LONG)
     exported = (page.lab.root / "mine" / "mine.html").read_text()
     told = re.sub(r"<del>.*?</del>|<[^>]+>", "", exported)
     assert "<strong>named</strong>" in exported and "parcels and couriers" in told and "<b>bold</b>" not in exported
@@ -115,3 +117,51 @@ def test_a_person_walks_a_recorded_case_with_the_keyboard(open_lab: Callable[...
     page.keyboard.press("Enter")
     expect(stepper.locator(".gb-notes h3")).to_have_text("Note on step 0")
     page.screenshot("replay")
+
+
+SMALL = """
+import gradbook as gb
+from small import small_task
+
+stepper = gb.Stepper(gb.Case("mine", task=small_task(), model=gb.connect("small", api_key="k")))
+stepper
+"""
+
+
+def test_another_method_is_chosen_in_the_panel(open_lab: Callable[..., LabPage], tmp_path: Path) -> None:
+    with Stub(reply=reply) as stub:
+        env = {"OPENAI_BASE_URL": stub.url, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        page = open_lab(write_notebook(tmp_path / "method.ipynb", SMALL), env=env)
+        page.open("method.ipynb")
+        assert page.run_all() == []
+        stepper = page.locator(".gradbook-stepper")
+        update = stepper.get_by_label("update")
+        expect(update).to_be_hidden()
+        stepper.get_by_role("button", name="Method").focus()
+        page.keyboard.press("Enter")
+        expect(update).to_be_visible()
+        use = stepper.get_by_role("button", name="Use from the next step on")
+
+        stepper.get_by_label("critiques").fill("2")
+        page.keyboard.press("Tab")
+        update.select_option("one-step")
+        expect(stepper.get_by_role("alert")).to_contain_text("critiques=2")
+        expect(use).to_be_disabled()
+        page.screenshot("method-1-refused")
+        stepper.get_by_role("button", name="Discard changes").click()
+        expect(stepper.get_by_role("alert")).to_have_count(0)
+        update.select_option("one-step")
+        use.click()
+        expect(stepper.locator(".gb-method-line")).to_contain_text("one-step")
+        assert events(page, "method")[-1]["method"]["update"] == "one-step"
+
+        stepper.get_by_role("button", name="Method").click()
+        expect(update).to_be_hidden()
+        stepper.get_by_role("button", name="Run step").click()
+        stages = ("predict", "evaluate", "rewrite", "select")
+        expect(stepper.locator("[class*=gb-stage-]")).to_have_count(len(stages))
+        expect(stepper.locator(".gb-stage-select")).to_contain_text("chosen")
+        for number, stage in enumerate(stages, start=1):
+            expect(stepper.locator(f".gb-stage-{stage} h3")).to_contain_text(f"{number} {stage.title()}")
+        page.screenshot("method-2-one-step")
+        assert page.foreign == []

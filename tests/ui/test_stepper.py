@@ -5,65 +5,15 @@ import threading
 
 import pandas as pd
 import pytest
-from ipywidgets import HTML, Button, Widget
+from ipywidgets import Button
 from ipywidgets.widgets.widget import _instances
 
 import gradbook as gb
 from small import reply, small_task
 from stub import Stub
+from ui.page import button, click, edit, page, wait, walk
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-
-
-def wait(stepper: gb.Stepper) -> None:
-    """Return when the work under way has ended and has been drawn."""
-    future = stepper.future
-    if future is not None:
-        drawn = threading.Event()
-        future.add_done_callback(lambda _: drawn.set())
-        assert drawn.wait(30)
-    with stepper._drawing:
-        pass
-
-
-def walk(widget: Widget):
-    """A widget and all it holds."""
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from walk(child)
-
-
-def page(stepper: gb.Stepper) -> str:
-    """Everything that the page is given as HTML."""
-    return "\n".join(widget.value for widget in walk(stepper) if isinstance(widget, HTML))
-
-
-def button(stepper: gb.Stepper, name: str) -> Button:
-    return next(w for w in walk(stepper) if isinstance(w, Button) and w.description == name)
-
-
-def click(stepper: gb.Stepper, name: str) -> None:
-    made = button(stepper, name)
-    assert not made.disabled, f"{name} is disabled"
-    made.click()
-    wait(stepper)
-
-
-@pytest.fixture
-def stub():
-    with Stub(reply=reply) as running:
-        yield running
-
-
-@pytest.fixture
-def stepper(stub, tmp_path):
-    case = gb.Case(
-        tmp_path / "case",
-        task=small_task(),
-        model=gb.connect("small", base_url=stub.url, api_key="k", retries=0),
-        method=gb.Method(candidates=2),
-    )
-    return gb.Stepper(case)
 
 
 def test_run_stage_runs_one_stage(stepper):
@@ -196,19 +146,24 @@ def test_export_says_where_it_went(stepper):
     assert "Exported to" in page(stepper) and (stepper.case.path / "case.html").exists()
 
 
-def test_what_models_and_people_wrote_stays_text(tmp_path):
+@pytest.mark.parametrize("settings", [{}, {"evaluation": "critic-score"}, {"labels": "wrong", "update": "one-step"}], ids=str)
+def test_what_models_and_people_wrote_stays_text(tmp_path, settings):
     def hostile(messages, body):
         return ATTACK if messages[0]["role"] == "system" else f"<prompt>red means K1 {ATTACK}</prompt>"
 
     with Stub(reply=hostile) as stub:
-        rows = [{"input": f"{n} {ATTACK}", "target": "a" if n % 2 else "b"} for n in range(12)]
-        task = gb.Task.from_frame(pd.DataFrame(rows), input="input", target="target", sizes=(4, 4, 4))
-        case = gb.Case(tmp_path / "case", task=task, model=gb.connect("small", base_url=stub.url, api_key="k"), title=ATTACK)
-        stepper = gb.Stepper(case)
-        click(stepper, "Run step")
+        rows = [{"input": f"{n} {ATTACK}", "target": f"{'a' if n % 2 else 'b'} {ATTACK}"} for n in range(12)]
+        frame, splits = pd.DataFrame(rows), {"sizes": (4, 4, 4), "seed_prompt": ATTACK, "format_instruction": ATTACK}
+        task = gb.Task.from_frame(frame, input="input", target="target", **splits)
+        model, method = gb.connect("small", base_url=stub.url, api_key="k"), gb.Method(**settings)
+        stepper = gb.Stepper(gb.Case(tmp_path / "case", task=task, model=model, method=method, title=ATTACK))
+        shown = ""
+        for _ in range(2):
+            click(stepper, "Run step")
+            shown += page(stepper)
         stepper.notes.area.value = ATTACK
         stepper.notes.flush()
-        shown = page(stepper) + stepper._repr_mimebundle_()["text/html"]
+        shown += page(stepper) + stepper._repr_mimebundle_()["text/html"]
     assert shown.count("&lt;script&gt;") > 10
     assert not re.search(r"<(script|img)", shown)
 
@@ -223,3 +178,64 @@ def test_closed_widgets_do_not_pile_up(stepper):
 
     round_trip()
     assert round_trip() == round_trip()
+
+
+def test_several_steps_run_in_a_row(stepper):
+    stepper.steps.value = 3
+    click(stepper, "Run step")
+    assert stepper.case.current.id == 3 and all(step.done for step in stepper.case)
+    assert all(stepper.case.metrics(step) for step in stepper.case), "each is scored"
+    assert "Note on step 3" in page(stepper)
+
+
+def test_a_row_of_steps_takes_the_critics_turns_too(bench):
+    stepper = bench(evaluation="critic-score", candidates=1)
+    stepper.steps.value = 4
+    click(stepper, "Run step")
+    assert [step.variable for step in stepper.case][1:] == ["prompt", "critic", "prompt", "critic"]
+    assert stepper.case.metrics(4).recall.keys() == {"right", "wrong"}
+    told = stepper._repr_mimebundle_()["text/html"]
+    assert "step 4, ⚖ critic" in told and "⚖: agrees with the gold answers" in told
+
+
+def test_a_row_of_steps_says_where_it_is_and_stops(tmp_path):
+    seen = []
+    with Stub(reply=reply, latency=0.2) as stub:
+        model = gb.connect("small", base_url=stub.url, api_key="k")
+        stepper = gb.Stepper(gb.Case(tmp_path / "case", task=small_task(), model=model, method=gb.Method(candidates=1)))
+        stepper.steps.value = 1000
+        second = threading.Event()
+
+        def watch(change):
+            seen.append(change["new"])
+            if change["new"].startswith("step 2 of 1000"):
+                second.set()
+
+        stepper._status.observe(watch, "value")
+        button(stepper, "Run step").click()
+        assert second.wait(20), seen
+        assert stepper.steps.disabled and button(stepper, "Use from the next step on").disabled
+        button(stepper, "Stop").click()
+        wait(stepper)
+        assert "Stopped in step 2 of 1000" in page(stepper) and not stepper.steps.disabled
+        assert stepper.case[1].done and not stepper.case[2].done and len(stepper.case) == 3
+        stepper.steps.value = 1
+        click(stepper, "Run step")
+        assert stepper.case.current.id == 2 and stepper.case.current.done
+
+
+def test_an_edit_begun_while_steps_run_stays_with_its_step(tmp_path):
+    with Stub(reply=reply, latency=0.05) as stub:
+        model = gb.connect("small", base_url=stub.url, api_key="k")
+        stepper = gb.Stepper(gb.Case(tmp_path / "case", task=small_task(), model=model, method=gb.Method(candidates=1)))
+        stepper.steps.value = 2
+        answered = threading.Event()
+        stepper.cards.observe(lambda _: answered.set() if "prediction" in str(stepper.cards.editables.keys()) else None, "children")
+        button(stepper, "Run step").click()
+        assert answered.wait(20)
+        edit(stepper, "prediction", "K2")
+        wait(stepper)
+        assert len(stepper.case) == 3 and [change.text for change in stepper.cards.pending] == ["K2"]
+        assert "Note on step 1" in page(stepper)
+        click(stepper, "Branch")
+        assert stepper.case.current.origin == 1

@@ -55,9 +55,9 @@ def fixed(words: str) -> str:
     return f'<span class="fixed">{words.replace(" ", "&nbsp;")}</span>'
 
 
-def example_id(id: str) -> str:
-    """The id of an example; on one line where it is short."""
-    return fixed(text(id)) if len(id) <= 20 else text(id)
+def short(data: object) -> str:
+    """An id, a label or an answer as it stands; on one line where it is short."""
+    return fixed(text(data)) if len(str(data)) <= 20 else text(data)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str:
@@ -76,9 +76,15 @@ def _row(cells: Sequence[str | None], span: int) -> str:
     return f"<tr>{heading}{rest}</tr>"
 
 
-def details(summary: str, body: str) -> str:
-    """`body` folded behind `summary`; both are HTML already."""
-    return f"<details><summary>{summary}</summary>{body}</details>"
+def details(summary: str, body: str, kind: str = "") -> str:
+    """`body` folded behind `summary`; both are HTML already. `kind` is a class of the page's style."""
+    named = f' class="{kind}"' if kind else ""
+    return f"<details{named}><summary>{summary}</summary>{body}</details>"
+
+
+def quote(prompt: str) -> str:
+    """A prompt as it stands, set apart."""
+    return f"<blockquote><p>{text(prompt)}</p></blockquote>"
 
 
 def note(markdown: str) -> str:

@@ -1,18 +1,22 @@
 """The scores of a case as a figure: accuracy over the steps, a panel a split, replicates as small open circles."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gradbook.metrics import Metrics
-from gradbook.records import SPLITS, SplitName, Stage, Step
+from gradbook.metrics import Metrics, Share
+from gradbook.records import SPLITS, SplitName, Stage, Step, Variable
 
 if TYPE_CHECKING:
     from gradbook.case import Case
 
-WIDTH, HEIGHT = 920, 340
+WIDTH, HEIGHT, ROW_HEIGHT = 920, 352, 260
+VARIABLES: tuple[Variable, ...] = ("prompt", "critic")
+_AXES = {"prompt": "accuracy", "critic": "agreement"}
+_CROWDED = 16
+"""Of more steps in a panel, marks are small and only some are numbered."""
 _INK, _LINE, _STEP, _BRANCH, _RERUN = "#24292f", "#d0d7de", "#0b5cad", "#b35900", "#6e7781"
 
 
@@ -31,9 +35,10 @@ def rerun_groups(case: "Case", step: Step, split: SplitName) -> dict[Stage | Non
 
     None stands for the same prompt answered again, and is told of the first step that ends with it.
     """
-    same = next(s for s in case if s.done and s.chosen_prompt == step.chosen_prompt)
-    again = sorted({score.replicate for score in case.recorded_scores if score.replicate and score.split == split})
-    runs = [(None, case.metrics(step, split, replicate)) for replicate in again] if step.id == same.id else []
+    name = case.prompt_hash(step)
+    again = sorted({s.replicate for s in case.recorded_scores if s.replicate and (s.split, s.prompt) == (split, name)})
+    first = next((s.id for s in case if s.done and case.prompt_hash(s) == name), None) if again else None
+    runs = [(None, case.metrics(step, split, replicate)) for replicate in again] if step.id == first else []
     branches = [s for s in case if s.resampled and s.origin == step.id and s.done]
     runs += [(s.edits[-1].after, case.metrics(s, split, s.edits[-1].replicate)) for s in branches]
     groups: dict[Stage | None, list[float]] = {}
@@ -44,29 +49,56 @@ def rerun_groups(case: "Case", step: Step, split: SplitName) -> dict[Stage | Non
 
 
 def score_figure(case: "Case") -> go.Figure:
-    """Accuracy (with Wilson's interval at 95 %) of each step's prompt, a panel a split; lines lead from a parent to its children."""
-    splits = scored_splits(case)
+    """Accuracy (with Wilson's interval at 95 %) of each step's prompt, a panel a split; lines lead to the next step that is scored.
+
+    A critic's agreement with the gold answers has panels of its own, below.
+    """
     steps = [step for step in case if not step.resampled and step.done]
-    figure = make_subplots(cols=max(len(splits), 1), subplot_titles=splits, shared_yaxes=True, horizontal_spacing=0.04)
-    for column, split in enumerate(splits, start=1):
-        for trace in _panel(case, steps, split):
-            named = any(other.name == trace.name for other in figure.data)
-            figure.add_trace(trace.update(showlegend=not named), row=1, col=column)
+    splits = scored_splits(case) or list(SPLITS[1:2])
+    rows = [variable for variable in VARIABLES if variable == "prompt" or any(_found(case, steps, s, variable) for s in splits)]
+    figure = _panels(case, steps, splits, rows)
     figure.update_layout(
         width=WIDTH,
-        height=HEIGHT,
+        height=HEIGHT + (len(rows) - 1) * ROW_HEIGHT,
         template="plotly_white",
-        margin={"l": 60, "r": 16, "t": 60, "b": 44},
+        margin={"l": 60, "r": 16, "t": 72, "b": 44},
         font={"color": _INK, "size": 13, "family": "Helvetica, Arial, sans-serif"},
-        legend={"orientation": "h", "x": 0, "y": 1.12, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1 + 0.15 / len(rows), "yanchor": "bottom"},
     )
     deepest = max(step.depth for step in steps)
-    figure.update_xaxes(title="step from the root", dtick=max(1, deepest // 10), range=[-0.3, deepest + 0.7])
-    figure.update_yaxes(tickformat=".0%")
-    figure.for_each_xaxis(lambda axis: axis.update(gridcolor=_LINE, zeroline=False))
-    figure.for_each_yaxis(lambda axis: axis.update(gridcolor=_LINE, zeroline=False))
-    figure.update_yaxes(title="accuracy", row=1, col=1)
+    figure.update_xaxes(dtick=max(1, deepest // 10), range=[-0.02 * deepest - 0.3, 1.03 * deepest + 0.7], gridcolor=_LINE, zeroline=False)
+    figure.update_annotations(yshift=10)  # clear of the numbers above marks
+    figure.update_yaxes(tickformat=".0%", gridcolor=_LINE, zeroline=False)
     return figure
+
+
+def _panels(case: "Case", steps: list[Step], splits: list[SplitName], rows: list[Variable]) -> go.Figure:
+    """Subplots with their marks: a column a split, a row for the task's prompt and one for the critic's."""
+    found = {(variable, split): _found(case, steps, split, variable) for variable in rows for split in splits}
+    shape = {"rows": len(rows), "cols": len(splits), "shared_yaxes": True, "horizontal_spacing": 0.04, "vertical_spacing": 0.2}
+    specs = [[{} if found[variable, split] or variable == "prompt" else None for split in splits] for variable in rows]
+    titles = [_title(*place) if found[place] else "" for place in found if found[place] or place[0] == "prompt"]
+    figure = make_subplots(**shape, specs=specs, subplot_titles=titles)
+    for (variable, split), metrics in found.items():
+        row, column = rows.index(variable) + 1, splits.index(split) + 1
+        for trace in _panel(case, steps, split, metrics):
+            named = any(other.name == trace.name for other in figure.data)
+            figure.add_trace(trace.update(showlegend=not named), row=row, col=column)
+        if metrics:
+            figure.update_xaxes(title="batches from the seed prompt", row=row, col=column)
+            first = not any(found[variable, before] for before in splits[: column - 1])
+            figure.update_yaxes(title=_AXES[variable] if first else None, showticklabels=first, row=row, col=column)
+    return figure
+
+
+def _title(variable: Variable, split: SplitName) -> str:
+    return split if variable == "prompt" else f"critic on {split}"
+
+
+def _found(case: "Case", steps: list[Step], split: SplitName, variable: Variable) -> dict[int, Share]:
+    """What is scored on a split, by step: accuracy, or the agreement of a critic."""
+    own = (step for step in steps if step.variable == variable)
+    return {step.id: metrics.accuracy for step in own if (metrics := scored(case, step, split))}
 
 
 def score_png(figure: go.Figure) -> tuple[bytes | None, str]:
@@ -77,40 +109,72 @@ def score_png(figure: go.Figure) -> tuple[bytes | None, str]:
     import kaleido  # it is slow to import, and only an export needs it
 
     try:
-        options = {"format": "png", "width": WIDTH, "height": HEIGHT, "scale": 1.5}
+        options = {"format": "png", "width": WIDTH, "height": figure.layout.height, "scale": 1.5}
         return kaleido.calc_fig_sync(figure.to_dict(), opts=options, kopts={"mathjax": False, "timeout": 30}), ""
     except Exception as error:  # whatever the browser does, the report is worth more than its plot
         missing = type(error).__name__ == "ChromeNotFoundError"
         return None, "no Chromium was found to draw it" if missing else f"drawing it failed ({type(error).__name__})"
 
 
-def _panel(case: "Case", steps: list[Step], split: SplitName) -> list[go.Scatter]:
-    found = {step.id: metrics.accuracy for step in steps if (metrics := scored(case, step, split))}
+def _panel(case: "Case", steps: list[Step], split: SplitName, found: dict[int, Share]) -> list[go.Scatter]:
     places = _places([step for step in steps if step.id in found])
     edges: list[tuple[float | None, float | None]] = []
-    for step in steps:
-        if step.id in found and step.parent in found:
-            edges += [(places[step.parent], found[step.parent].value), (places[step.id], found[step.id].value), (None, None)]
+    for id in found:
+        if (before := _scored_before(case, case[id], found)) is not None:
+            edges += [(places[before], found[before].value), (places[id], found[id].value), (None, None)]
     again = [(places[id] - 0.06, value) for id in found for value in _resampled(case, case[id], split)]
     lines = {"mode": "lines", "line": {"color": _LINE, "width": 2}, "hoverinfo": "skip"}
-    traces = [go.Scatter(x=[x for x, _ in edges], y=[y for _, y in edges], name="parent to child", **lines)]
+    traces = [go.Scatter(x=[x for x, _ in edges], y=[y for _, y in edges], name="to the next that is scored", **lines)]
     traces.append(_marks([x for x, _ in again], [y for _, y in again], "run again without a change", _RERUN, "circle-open", 7))
-    for name, colour, symbol, branch in (("step", _STEP, "circle", False), ("branch", _BRANCH, "diamond", True)):
-        shown = [id for id in found if (case[id].origin is not None) == branch]
-        trace = _marks([places[id] for id in shown], [found[id].value for id in shown], name, colour, symbol, 11)
-        up = [found[id].interval[1] - found[id].value for id in shown]
-        down = [found[id].value - found[id].interval[0] for id in shown]
-        trace.error_y = {"array": up, "arrayminus": down, "thickness": 1, "width": 3}
-        traces.append(trace.update(mode="markers+text", text=[f" {id}" for id in shown], textposition="middle right"))
+    branches = [id for id in found if case[id].origin is not None]
+    numbered = _numbered(found, places, branches)
+    size = 11 if len(found) <= _CROWDED else 6
+    for name, colour, symbol in (("step", _STEP, "circle"), ("branch", _BRANCH, "diamond")):
+        shown = [id for id in found if (id in branches) == (name == "branch")]
+        trace = _marks([places[id] for id in shown], [found[id].value for id in shown], name, colour, symbol, size)
+        trace.error_y = _intervals([found[id] for id in shown], colour, crowded=len(found) > _CROWDED)
+        texts = [f" {id}" if id in numbered else "" for id in shown]
+        traces.append(trace.update(mode="markers+text", text=texts, textposition="top center" if len(found) > _CROWDED else "middle right"))
     return [trace for trace in traces if trace.x]
+
+
+def _scored_before(case: "Case", step: Step, found: dict[int, Share]) -> int | None:
+    """The nearest step before this one that is in the same panel."""
+    while step.parent is not None:
+        step = case[step.parent]
+        if step.id in found:
+            return step.id
+    return None
+
+
+def _numbered(found: dict[int, Share], places: dict[int, float], branches: list[int]) -> set[int]:
+    """The steps whose number stands beside their mark: all, or of many the telling ones, as far as they keep clear of each other."""
+    if len(found) <= _CROWDED:
+        return set(found)
+    ids = list(found)
+    best = max(ids, key=lambda id: (found[id].value, -id))
+    wide = 0.1 * max(places.values())
+    numbered: list[int] = []
+    for id in dict.fromkeys([best, ids[0], ids[-1], *branches]):
+        near = (abs(places[id] - places[o]) < wide and abs(found[id].value - found[o].value) < 0.08 for o in numbered)
+        numbered += [] if any(near) else [id]
+    return set(numbered)
+
+
+def _intervals(shares: list[Share], colour: str, crowded: bool) -> dict[str, Any]:
+    up = [share.interval[1] - share.value for share in shares]
+    down = [share.value - share.interval[0] for share in shares]
+    faint = f"rgba({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))}, 0.3)"
+    return {"array": up, "arrayminus": down, "thickness": 1, "width": 0 if crowded else 3, "color": faint if crowded else colour}
 
 
 def _places(steps: list[Step]) -> dict[int, float]:
     """Where each step stands from left to right: at its depth, those of the same depth side by side."""
     beside: Counter[int] = Counter()
+    most = max(Counter(step.depth for step in steps).values(), default=1)
     places = {}
     for step in steps:
-        places[step.id] = step.depth + 0.16 * beside[step.depth]
+        places[step.id] = step.depth + min(0.16, 0.8 / most) * beside[step.depth]
         beside[step.depth] += 1
     return places
 

@@ -12,14 +12,19 @@ from gradbook.tasks import Task
 from gradbook.tasks.answers import LabelAnswer, value
 
 RIGHT, WRONG = VERDICTS
-_VERDICT = re.compile(r"\bverdict\b[*_`\"'\s]*(?:is\b|[:=])([^\n]+)", re.IGNORECASE)
-_NUMBER = r"[-+−–]?\d[\d,]*(?:\.\d+)?"
+_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | dict.fromkeys(map(ord, "−–‒﹣"), "-")  # full-width forms, minus signs
+_VERDICT = re.compile(r"\bverdict\b[*_`\"'\s]*(?:is\b|[:=])\s*([^\n]+)", re.IGNORECASE)
+_LEADING = re.compile(r"\W*(right|wrong)\b(?!\W*(?:or\W+)?(?:right|wrong)\b)", re.IGNORECASE)
+# a number begins where none is under way and is taken whole (`+`, `++`: no way back), so that no reply takes long to read
+_NUMBER = r"(?<![\d.,])[-+]?\d++(?:[.,]\d++)*+"
+_STATED = rf"{_NUMBER}(?:\s*(?:-|to)\s*\d++)?"
 _SCORE = re.compile(
-    rf"\bscore\b(?:\s*\([^)\n]*\))?[*_`\"'\s]*(?:is\b|of\b|would be\b|[:=])[*_`\"'\s]*(?P<said>{_NUMBER})(?P<range>\s*(?:-|–|to)\s*\d)?"
-    rf"|(?P<plain>{_NUMBER})\s*(?:/\s*100\b|out of 100\b)",
+    r"\bscore\b(?:\s*\([^()\n]{0,40}\)|\s+for\s[\w\s'’]{1,40}?|\s+out of 100)?[*_`\"'\s]*"
+    rf"(?:is\b|of\b|would be\b|[:=])[*_`\"'\s(\[]*(?P<said>{_STATED})"
+    rf"|(?P<plain>{_STATED})\s*(?:/\s*100\b|out of 100\b)",
     re.IGNORECASE,
 )
-_OTHER_SCALE = re.compile(r"\s*(?:/|out of)\s*(?!100\b)\d", re.IGNORECASE)
+_OTHER_SCALE = re.compile(r"[\s()*_`]*+(?:/|(?:out\s+)?of\b)\s*+(?!100\b)\d", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,13 @@ class CriticTask:
     @property
     def format_instruction(self) -> str:
         """The form of a verdict, never optimised."""
-        return self.method.templates.critic_binary if self.binary else self.method.templates.critic_score
+        return self.form(self.method)[0]
+
+    @staticmethod
+    def form(method: Method) -> tuple[str, str]:
+        """The form of a verdict and of what the critic reads; verdicts of another form are not to be read as this one."""
+        templates = method.templates
+        return templates.critic_binary if method.evaluation == "critic-binary" else templates.critic_score, templates.critic_input
 
     def example(self, id: str) -> Example:
         """An input with the output on it, and whether that is right by the true label."""
@@ -65,9 +76,8 @@ class CriticTask:
         """The verdict in a reply: "right", "wrong" or a number from 0 to 100; None where it gives none that can be used."""
         if not self.binary:
             score = read_score(output)
-            return None if score is None or not 0 <= score <= 100 else f"{score:g}"
-        stated = _VERDICT.findall(output)
-        return LabelAnswer(labels=self.labels).parse(stated[-1] if stated else output)
+            return None if score is None or not 0 <= score <= 100 else f"{score:.12g}"
+        return read_verdict(output)
 
     def unusable(self, output: str) -> str | None:
         """Why a reply gives no verdict: "missing" or "out of range"; None where it gives one."""
@@ -102,24 +112,36 @@ class CriticTask:
         return evaluation.model_copy(update=found)
 
 
+def read_verdict(reply: str) -> str | None:
+    """The verdict that a reply states, "right" or "wrong"; None where it states none, both, or denies one.
+
+    That is what the last "Verdict:" with one of the words in its line says, or else a last line that is the word alone.
+    """
+    text, form = reply.translate(_ASCII), LabelAnswer(labels=VERDICTS)
+    for stated in reversed(_VERDICT.findall(text)):
+        if leading := _LEADING.match(stated):
+            return leading[1].lower()
+        if re.search(r"\b(?:right|wrong)\b", stated, re.IGNORECASE):
+            return form.parse(stated)
+    return next(iter(form.classes(text.strip().rpartition("\n")[2])), None)
+
+
 def read_score(reply: str) -> float | None:
     """The score that a reply states, on a scale to 100, in range or not; None where it states none.
 
     That is the number after the last "Score:", or before the last "/100" or "out of 100", or a reply that is only a number.
     Two numbers ("60 to 70") and other scales ("7/10") are no score.
     """
-    found = list(_SCORE.finditer(reply))
+    text = reply.translate(_ASCII)
+    found = list(_SCORE.finditer(text))
     if not found:
-        alone = reply.strip().strip("*_`.%").strip()
-        return _number(alone) if re.fullmatch(_NUMBER, alone) else None
+        return _number(text.strip().strip("*_`.%").strip())
     last = found[-1]
-    if last["range"] or _OTHER_SCALE.match(reply, last.end()):
-        return None
-    return _number(last["said"] or last["plain"])
+    return None if _OTHER_SCALE.match(text, last.end()) else _number(last["said"] or last["plain"])
 
 
 def _number(text: str) -> float | None:
-    number = value(text.replace("−", "-").replace("–", "-"))
+    number = value(text)
     return None if number is None else float(number)
 
 

@@ -78,7 +78,9 @@ class Method(Record):
 
     @classmethod
     def help(cls, setting: str) -> str:
-        """The line that explains a setting."""
+        """The line that explains a setting; raises MethodError where there is no such setting."""
+        if setting not in cls.model_fields:
+            raise MethodError(f"there is no setting {setting!r}; there are {', '.join(cls.model_fields)}")
         return cls.model_fields[setting].description
 
     @property
@@ -105,6 +107,15 @@ class Method(Record):
         """The settings that are not the default, without the templates."""
         return self.model_dump(exclude_defaults=True, exclude={"templates"})
 
+    def __repr__(self) -> str:
+        shown = ("update", "labels", "evaluation", "selection", "candidates", "batch_size")
+        stated = {name: getattr(self, name) for name in shown} | self.changed()
+        templates = [name for name, text in self.templates if text != getattr(Templates(), name)]
+        own = [f"templates changed: {', '.join(templates)}"] if templates else []
+        return f"Method({', '.join([*(f'{name}={value!r}' for name, value in stated.items()), *own])})"
+
+    __str__ = __repr__
+
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +125,7 @@ class Method(Record):
             nothing = f"update={update!r} sees no data, so labels={labels!r} would change nothing"
             raise MethodError(f"{nothing}: leave labels out, or take {_DATA_UPDATES}")
         defaults = {"labels": "none"} if update in PROMPT_ONLY else {}
-        defaults["candidates"] = DEFAULT_CANDIDATES.get(settings.get("selection"), 3)
+        defaults["candidates"] = next((count for name, count in DEFAULT_CANDIDATES.items() if name == settings.get("selection")), 3)
         return defaults | settings
 
     @model_validator(mode="after")
@@ -128,13 +139,14 @@ class Method(Record):
 def _refusals(m: Method) -> list[tuple[bool, str]]:
     """What makes no sense together, each with the sentence that says why and what would."""
     blind, one, other = not m.sees_data, m.selection in DEFAULT_CANDIDATES, m.update != "three-stage"
-    critiques = "needs the prompt critiques of update='three-stage'"
+    critiques = f"needs prompt critiques, and update={m.update!r} makes none: take update='three-stage'"
     evaluation, validated = f"evaluation={m.evaluation!r}", "set selection='validated'"
     return [
         (blind and m.critic, f"update={m.update!r} sees no data, so there is nothing for {evaluation}: take {_DATA_UPDATES}"),
         (m.critic and m.labels == "none", f"labels='none' is no evaluation at all, and {evaluation} is one: take evaluation='direct'"),
         (one and m.candidates > 1, f"{m.selection} selection takes the one candidate there is: set candidates=1, or selection='validated'"),
         (m.validation_labels == "wrong" and not m.validates, f"{m.selection} selection sees no validation labels: {validated} or 'guard'"),
+        (blind and m.errors_only, f"update={m.update!r} sees no data, so errors_only=True finds no errors: take {_DATA_UPDATES}"),
         (m.errors_only and m.labels == "none", "errors_only=True needs to know which outputs are wrong: take labels='correct' or 'wrong'"),
         (m.critiques > 1 and other, f"critiques={m.critiques} {critiques}"),
         (m.apart and other, f"apart=True {critiques}"),

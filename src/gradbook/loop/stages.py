@@ -6,7 +6,7 @@ The same stages optimise the critic's prompt: its inputs are the outputs that it
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from gradbook.records import Call, Candidate, Critique, Evaluation, Example, Pre
 from gradbook.tasks import Task
 
 Messages = list[dict[str, str]]
+NOTHING_WRONG = "no output of the batch was called wrong, so nothing was rewritten"
 Subject = Task | CriticTask
 """What a step's prompt is for: the task, or the critic's own task."""
 
@@ -32,16 +33,17 @@ class Ask(Protocol):
 class Context:
     """What a stage may use besides the step itself.
 
-    `task` is what the step's prompt is for, `critic` the critic's task where one evaluates the step's outputs. `parent` and
-    `origin` are the steps it began with and was branched off, `past` those before it whose critiques momentum shows, the
-    oldest first. `score(prompt)` gives the prompt's score on the validation split, from the record where there is one, and
-    the task that the split's examples are of. `seed` is the case's.
+    `task` is what the step's prompt is for, `critic` the critic's task where one evaluates the step's outputs. `said` holds
+    the verdicts that a critic's step begins with, by example: those which the step before it recorded. `origin` is the step
+    it was branched off, `past` are those before it whose critiques momentum shows, the oldest first. `score(prompt)` gives the
+    prompt's score on the validation split, from the record where there is one, and the task that the split's examples are of.
+    `seed` is the case's.
     """
 
     task: Subject
     critic: CriticTask | None
     method: Method
-    parent: Step | None
+    said: Mapping[str, Evaluation]
     origin: Step | None
     past: tuple[Step, ...]
     ask: Ask
@@ -92,7 +94,7 @@ def judged_right(task: Subject, prediction: Prediction, evaluation: Evaluation) 
 
 async def predict(step: Step, context: Context) -> tuple[Prediction, ...]:
     """Stage 1: the forward pass on the batch. A critic's is the evaluation that the step before it recorded."""
-    said = {} if step.variable == "prompt" or step.replicate("predict") else _by_example(context.parent.evaluate)
+    said = {} if step.replicate("predict") else context.said
 
     async def one(example: Example) -> Prediction:
         if example.id not in said:
@@ -242,10 +244,8 @@ def _told(step: Step, context: Context) -> list[str]:
 async def select(step: Step, context: Context) -> Selection:
     """Stage 6: which prompt the step ends with; the old prompt wins a tie."""
     method = context.method
-    if not step.rewrite:
-        return Selection(
-            chosen=-1, kept=(-1,) * (method.beam > 1), reason="no output of the batch was called wrong, so nothing was rewritten"
-        )
+    if not step.rewrite and method.beam == 1:
+        return Selection(chosen=-1, reason=NOTHING_WRONG)
     if method.selection == "naive":
         return Selection(chosen=0, reason="the one candidate, taken as it is")
     if method.selection == "random":
@@ -265,6 +265,7 @@ async def _validated(step: Step, context: Context) -> Selection:
     kept = [index for n, index in enumerate(ranked) if prompts[index] not in {prompts[before] for before in ranked[:n]}]
     wrong = ", as wrong labels count it" if labels == "wrong" else ""
     reason = "no candidate is better than the old prompt" if ranked[0] < 0 else "best on the validation split"
+    reason = reason if step.rewrite else NOTHING_WRONG
     beam = tuple(kept[: context.method.beam]) if context.method.beam > 1 else ()
     return Selection(chosen=ranked[0], scores={str(i): v for i, v in scores.items()}, labels=labels, kept=beam, reason=reason + wrong)
 

@@ -12,6 +12,7 @@ from gradbook.metrics import Flip
 from gradbook.records import SPLITS, SplitName, Step
 from gradbook.ui import figures
 from gradbook.ui.parts import box, button, esc, html
+from gradbook.ui.tree import prompt_step
 
 REPLICATES = 5
 
@@ -59,8 +60,8 @@ class Effect(w.VBox):
     def show(self, step: Step) -> None:
         """Compare `step` with the step it was branched off, or else with its parent."""
         self._step = step
-        others = [(f"step {other.id}", other.id) for other in self._case if other.id != step.id and other.done and not other.resampled]
-        wanted = step.parent if step.origin is None else step.origin
+        others = [(f"step {other.id}", other.id) for other in self._case if other.done and comparable(other, step)]
+        wanted = base(self._case, step)
         self._quiet = True
         self._against.options = others or [("no other step", step.id)]
         if wanted in [value for _, value in others]:
@@ -77,9 +78,10 @@ class Effect(w.VBox):
         step, split = self._step, self.split
         found = effects.recorded(self._case, self.against, step.id, split) if self._comparable else None
         if found is not None:
-            said, tables = esc(found.verdict), effects.metrics_table(found.before, found.after) + self._flips(found.flips)
+            said, tables = self._measured(found), effects.metrics_table(found.before, found.after) + self._flips(found.flips)
         elif self._comparable:
-            missing = " and ".join(f"step {i}" for i in (self.against, step.id) if self._case.scored(i, split) is None)
+            both = (self.against, step.id)
+            missing = " and ".join(f"step {i}" for i in both if self._case.scored(i, split, variable=step.variable) is None)
             said, tables = f"Not yet scored on {split}: {missing}. Press <b>Score both</b>.", ""
         elif not step.done:
             said, tables = "The step has not run to its end yet.", ""
@@ -90,6 +92,12 @@ class Effect(w.VBox):
         self._head.value, self._tables.value = f"<p>{said}</p>", tables
         self._plot(found)
 
+    def _measured(self, found: effects.Comparison) -> str:
+        if self._step.variable == "prompt":
+            return esc(found.verdict)
+        same = f"The critic before and after, on the same outputs of step {self._step.parent}’s prompt"
+        return f"{same}. Agreement with the gold answer: {esc(found.verdict)}"
+
     def _plot(self, found: effects.Comparison | None) -> None:
         if found is not None:
             figures.effect(self.figure, found)
@@ -97,16 +105,39 @@ class Effect(w.VBox):
 
     def _flips(self, flips: tuple[Flip, ...]) -> str:
         if not flips:
-            return '<p class="gb-help">No answer changed.</p>'
-        rows = "".join(self._flip(flip) for flip in flips)
-        return f"<details open><summary>{len(flips)} answers changed</summary><table class='gb-table gb-flips'>{rows}</table></details>"
+            return f'<p class="gb-help">No {self._unit} changed.</p>'
+        scored = self._case.scored(self._step, self.split).answers
+        verdicts = {answer.example: answer.target for answer in scored if answer.target}
+        rows = "".join(self._flip(flip, verdicts.get(flip.example)) for flip in flips)
+        count = f"{len(flips)} {self._unit}{'s' * (len(flips) > 1)} changed"
+        return f"<details open><summary>{count}</summary><table class='gb-table gb-flips'>{rows}</table></details>"
 
-    def _flip(self, flip: Flip) -> str:
+    @property
+    def _unit(self) -> str:
+        return "verdict" if self._step.variable == "critic" else "answer"
+
+    def _flip(self, flip: Flip, verdict: str | None) -> str:
         example = self._case.task.example(flip.example)
         mark = {"fixed": "✓ fixed", "broken": "✗ broken"}.get(flip.kind, flip.kind)
-        answers = f"{esc(flip.before or 'unparsed')} → {esc(flip.after or 'unparsed')}, true {esc(example.target)}"
+        answers = f"{esc(flip.before or 'unparsed')} → {esc(flip.after or 'unparsed')}, true {esc(verdict or example.target)}"
         return f"<tr><td>{mark}</td><td>{answers}<details><summary>{esc(example.id)}</summary>{esc(example.input)}</details></td></tr>"
 
     def _chosen(self, _change: dict) -> None:
         if not self._quiet:
             self._on_split()
+
+
+def comparable(other: Step, step: Step) -> bool:
+    """Whether it makes sense to set `step` against `other`: steps of one variable, critics on the same outputs, no replicates."""
+    if other.id == step.id or other.resampled:
+        return False
+    if step.variable == "prompt":
+        return other.variable == "prompt"
+    return bool(other.ends_with("critic")) and other.ends_with("prompt") == step.ends_with("prompt")
+
+
+def base(case: Case, step: Step) -> int | None:
+    """The step that `step` is first compared with: its origin, or else the one whose prompt it began with."""
+    if step.origin is not None or step.parent is None or step.variable == "critic":
+        return step.parent if step.origin is None else step.origin
+    return prompt_step(case, case[step.parent]).id

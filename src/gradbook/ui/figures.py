@@ -45,7 +45,8 @@ def _accuracy(figure: go.Figure, comparison: Comparison) -> None:
     before, after = f"step {comparison.before_step}", f"step {comparison.after_step}"
     figure.add_trace(_bars([comparison.before.accuracy], [before], "before", BEFORE, "circle-open"), 1, 1)
     figure.add_trace(_bars([comparison.after.accuracy], [after], "after", AFTER, "diamond"), 1, 1)
-    figure.update_yaxes(categoryorder="array", categoryarray=[after, before, "no change"], row=1, col=1)
+    rows = [after, before, *["no change"] * (len(comparison.floor) > 1)]
+    figure.update_yaxes(categoryorder="array", categoryarray=rows, range=[-0.5, len(rows) - 0.5], row=1, col=1)
 
 
 def _recall(figure: go.Figure, comparison: Comparison, classes: list[str]) -> None:

@@ -52,10 +52,13 @@ class Editable(w.VBox):
         shown: how it is drawn while it is only read (HTML); by default the text itself.
         on_change: called with the new text at every key; with None when the edit is given up.
         locked: why it cannot be edited now, or "".
+        hint: what may be put in, shown while the field is empty.
     """
 
-    def __init__(self, label: str, text: str, on_change: Callable[[str | None], None], shown: str = "", locked: str = "") -> None:
-        self.label, self.text, self._on_change = label, text, on_change
+    def __init__(
+        self, label: str, text: str, on_change: Callable[[str | None], None], shown: str = "", locked: str = "", hint: str = ""
+    ) -> None:
+        self.label, self.text, self._on_change, self._hint = label, text, on_change, hint
         self._view = html(shown or f'<div class="gb-text">{esc(text) or "<i>empty</i>"}</div>', "gb-view")
         self.edit = button("Edit", self.begin, locked or f"Edit {label}", "gb-edit")
         self.edit.disabled = bool(locked)
@@ -65,6 +68,7 @@ class Editable(w.VBox):
     def begin(self) -> None:
         """Show the text in a field, with what is struck and added below it."""
         self.area = w.Textarea(self.text, description=f"{self.label}:", layout=w.Layout(width="auto"), rows=_rows(self.text))
+        self.area.placeholder = self._hint
         self.area.add_class("gb-area")
         self._marks = html("", "gb-marks")
         self.cancel = button("Discard edit", self.discard, f"Discard the edit of {self.label}", "gb-quiet")

@@ -13,15 +13,19 @@ from gradbook import background, effects
 from gradbook.case import Case
 from gradbook.effects import str_share
 from gradbook.errors import GradbookError
+from gradbook.plan import epoch_length
 from gradbook.records import Step
+from gradbook.tables import method_line
 from gradbook.ui.cards import Cards
-from gradbook.ui.effect import REPLICATES, Effect
+from gradbook.ui.effect import REPLICATES, Effect, base
 from gradbook.ui.keys import Keys
 from gradbook.ui.notes import Notes
 from gradbook.ui.parts import box, button, esc, html
+from gradbook.ui.settings import MethodPanel
 from gradbook.ui.tree import Tree, walk, what
 
 STYLE = files("gradbook.ui").joinpath("style.css").read_text(encoding="utf-8")
+MOST_STEPS = 1000
 
 
 class Stepper(w.VBox):
@@ -38,6 +42,7 @@ class Stepper(w.VBox):
         self.future: Future | None = None
         self._drawing = threading.RLock()
         self._follow, self._stage, self._stage_began = True, "", 0.0
+        self._turn = ""
         self._told: tuple[int, int] | None = None
         self._shown = case.current.id
         self._head = html("", "gb-head")
@@ -49,6 +54,10 @@ class Stepper(w.VBox):
         self.branch = button("Branch", self._on_branch, "Run the edits as a branch of this step", "gb-branch")
         self.export_notebook = button("Export .ipynb", lambda: self._on_export("ipynb"), "Write an annotated notebook", "gb-export")
         self.export_html = button("Export .html", lambda: self._on_export("html"), "Write one HTML file", "gb-export")
+        self.steps = w.BoundedIntText(value=1, min=1, max=MOST_STEPS, description="Steps", tooltip="How many steps Run step runs in a row")
+        self.steps.add_class("gb-steps")
+        self.method_button = w.ToggleButton(description="Method", icon="caret-right", tooltip="Show or hide the settings of the method")
+        self.method_button.observe(self._on_method, "value")
         self._score_too = w.Checkbox(value=True, description="score each step on the split shown", indent=False)
         self._bar = w.IntProgress(min=0, max=1, layout=w.Layout(width="180px", visibility="hidden"))
         self._status = html("", "gb-status")
@@ -56,7 +65,10 @@ class Stepper(w.VBox):
         self.cards = Cards(case, self._enable, self._on_branch)
         self.effect = Effect(case, self._on_score, self._on_noise, self._on_split)
         self.notes = Notes(case)
-        buttons = [self.run_stage, self.run_step, self.stop, self.undo, self.branch, self.export_notebook, self.export_html]
+        self.settings = MethodPanel(case, self._show)
+        self.settings.layout.display = "none"
+        run = [self.run_stage, self.run_step, self.steps, self.stop]
+        buttons = [*run, self.undo, self.branch, self.method_button, self.export_notebook, self.export_html]
         super().__init__(
             [
                 html(f"<style>{STYLE}</style>"),
@@ -65,6 +77,7 @@ class Stepper(w.VBox):
                 box(*buttons, row=True, classes=("gb-toolbar",)),
                 box(self._bar, self._status, self._score_too, row=True, classes=("gb-progress",)),
                 self._message,
+                self.settings,
                 box(self.tree, self.cards, self.effect, row=True, classes=("gb-panels",)),
                 self.notes,
             ]
@@ -80,7 +93,8 @@ class Stepper(w.VBox):
             for indent, step in walk(self.case)
         )
         head = f"<p><b>{esc(self.case.title)}</b>: run this cell to work on the case. Its steps when this was stored:</p>"
-        table = f"<table><tr><th>step</th><th>right on validation</th><th>prompt it ends with</th></tr>{rows}</table>"
+        critic = " (⚖: agrees with the gold answers)" if any(step.variable == "critic" for step in self.case) else ""
+        table = f"<table><tr><th>step</th><th>right on validation{critic}</th><th>prompt it ends with</th></tr>{rows}</table>"
         return super()._repr_mimebundle_(**kwargs) | {"text/html": head + table}
 
     # --- what a person does --------------------------------------------------------------------------------------------
@@ -112,6 +126,10 @@ class Stepper(w.VBox):
         if self.future is not None:
             self.future.cancel()
 
+    def _on_method(self, change: dict) -> None:
+        self.settings.layout.display = None if change["new"] else "none"
+        self.method_button.icon = "caret-down" if change["new"] else "caret-right"
+
     def _on_undo(self) -> None:
         self.go(self.case[self._shown].parent)
 
@@ -137,7 +155,11 @@ class Stepper(w.VBox):
 
     async def _finish(self) -> int:
         self.case.go(self._shown)
-        return await self._to_the_end(self.case.begin().id)
+        count = self.steps.value
+        for turn in range(1, count + 1):
+            self._turn = f"step {turn} of {count}" if count > 1 else ""
+            step = await self._to_the_end(self.case.begin().id)
+        return step
 
     async def _branch(self) -> int:
         origin = self._shown
@@ -146,11 +168,16 @@ class Stepper(w.VBox):
         return await self._to_the_end(made.id)
 
     async def _to_the_end(self, step: int) -> int:
-        self._shown = step
+        if self.cards.pending:  # an edit that was begun while steps run belongs to the step it was begun in
+            self._follow = False
+        if self._follow:
+            self._shown = step
         await self.case.runner.finish(step)
         if self._score_too.value:
-            origin = self.case[step].origin
-            await self._score(self.case[step].parent if origin is None else origin, step)
+            await self._score(base(self.case, self.case[step]), step)
+        if not self._follow:
+            with self._drawing:
+                self.tree.show(self._shown, self.effect.split)
         return step
 
     async def _score_both(self) -> int:
@@ -176,7 +203,7 @@ class Stepper(w.VBox):
             return
         self._say("")
         self.notes.flush()
-        self._follow, self._stage = True, ""
+        self._follow, self._stage, self._turn = True, "", ""
         self.case.runner.progress = self._progress
         self.future = background.submit(work())
         self._enable()
@@ -188,7 +215,7 @@ class Stepper(w.VBox):
             self._say("")
         except CancelledError:
             step = None
-            self._say("Stopped. What had finished is kept; press Run step to go on.")
+            self._say(f"Stopped{f' in {self._turn}' if self._turn else ''}. What had finished is kept; press Run step to go on.")
         except GradbookError as error:
             step = None
             self._say(str(error), wrong=True)
@@ -219,7 +246,8 @@ class Stepper(w.VBox):
         left = (time.monotonic() - self._stage_began) / done * (total - done) if done else None
         self._bar.max, self._bar.value, self._bar.layout.visibility = total, done, "visible"
         about = "" if left is None or done == total else f", about {_duration(left)} left"
-        self._status.value = f"{esc(self._stage.replace('_', ' '))}: {done} of {total} calls{about}"
+        turn = f"{self._turn} · " if self._turn else ""
+        self._status.value = f"{turn}{esc(self._stage.replace('_', ' '))}: {done} of {total} calls{about}"
 
     # --- drawing -------------------------------------------------------------------------------------------------------
 
@@ -235,36 +263,63 @@ class Stepper(w.VBox):
             self.effect.show(step)
             self.tree.show(step.id, self.effect.split)
             self.notes.show(step.id)
+            self.settings.show()
             self._enable()
 
     def _enable(self) -> None:
         """Enable just the buttons that make sense now."""
         locked = self.case.read_only or not self.case.models
         step = self.case[self._shown]
-        for each in (self.run_stage, self.run_step):
+        for each in (self.run_stage, self.run_step, self.steps):
             each.disabled = self._busy or locked
         self.stop.disabled = not self._busy
         self.undo.disabled = self._busy or step.parent is None
         self.branch.disabled = self._busy or locked or not self.cards.pending
         self.effect.enable(not self._busy and not locked)
+        self.settings.enable(not self._busy)
 
     def _header(self, step: Step) -> str:
         case, spent = self.case, self.case.spent
         kinds = {model.kind for model in case.models.values()} or {"replay"}
         badges = "".join(f'<span class="gb-badge gb-{kind}">{kind}</span>' for kind in sorted(kinds))
         names = dict.fromkeys([model.name for model in case.models.values()] or [m["name"] for m in case.recorded_models.values()])
-        method = f"{case.method.update}, {case.method.selection}, {case.method.candidates} candidates, batch of {case.method.batch_size}"
         money = f", {spent.cost:.4f} spent" if spent.cost else ""
         closed = f'<p class="gb-said" role="status">Read only: {esc(case.read_only_because)}.</p>' if case.read_only else ""
         return (
-            f"<h2>{esc(case.title)}</h2><p>{esc(case.task.name)} · {method} · {esc(', '.join(names) or 'no model')} {badges}"
+            f"<h2>{esc(case.title)}</h2><p>{esc(case.task.name)} · {esc(', '.join(names) or 'no model')} {badges}"
             f" · {spent.calls:,} calls, {spent.prompt_tokens:,} + {spent.completion_tokens:,} tokens{money}</p>"
-            f"<p><b>Step {step.id}: {esc(what(step))}</b></p>{closed}"
+            f'<p class="gb-method-line">{self._methods(step)}</p>'
+            f"<p><b>Step {step.id}: {esc(what(step))}</b>{_position(case, step)}</p>{closed}"
         )
+
+    def _methods(self, step: Step) -> str:
+        """The method that a step follows, and the one from the next step on where it is another."""
+        current = self.case.method
+        followed = current if step.parent is None else self.case.method_of(step)
+        if followed == current:
+            return esc(method_line(followed))
+        other = method_line(current)
+        same = " (other meta-prompts)" if other == method_line(followed) else ""
+        return f"{esc(method_line(followed))}<br>From the next step on: {esc(other)}{same}"
 
     def _say(self, text: str, wrong: bool = False) -> None:
         look, role = ("gb-error", "alert") if wrong else ("gb-said", "status")
         self._message.value = f'<p class="{look}" role="{role}">{esc(text)}</p>' if text else ""
+
+
+def _position(case: Case, step: Step) -> str:
+    """Where a step stands: its epoch and batch, and its place in a beam."""
+    if step.parent is None:
+        return ""
+    method = case.method_of(step)
+    if method.sees_data:
+        length = epoch_length(case.task, method)
+        epoch, batch = divmod(step.depth - 1, length)
+        place = f"batch {batch + 1} of {length} in epoch {epoch + 1}"
+    else:
+        place = f"update {step.depth}, without data"
+    width = len(step.fellows) + 1 + len(step.queue)
+    return f" · {place}" + (f" · prompt {len(step.fellows) + 1} of {width} in the beam" if width > 1 else "")
 
 
 def _accuracy(case: Case, step: Step) -> str:

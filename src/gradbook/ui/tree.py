@@ -36,7 +36,8 @@ class Tree(w.VBox):
         self.select.value = step if any(value == step for _, value in lines) else None
         self._quiet = False
         hidden = f"{replicates} replicates of the noise floor are not listed. " if replicates else ""
-        self._caption.value = f"% right on {split} · ✎ branch by an edit · ◌ under way · ¶ has a note. {hidden}"
+        critic = "⚖ of the critic: % that agree with the gold answers · " if any(s.variable == "critic" for s in self._case) else ""
+        self._caption.value = f"% right on {split} · {critic}✎ branch by an edit · ◌ under way · ¶ has a note. {hidden}"
 
     def _line(self, step: Step, indent: int, split: SplitName) -> str:
         found = self._case.scored(step, split)
@@ -54,11 +55,17 @@ def what(step: Step) -> str:
     """What a step is, in two or three words."""
     if step.parent is None:
         return "seed prompt"
-    mark = "" if step.done else "◌ "
+    critic = step.variable == "critic"
+    mark = ("" if step.done else "◌ ") + ("⚖ " if critic else "")
     if step.edits:
         field = step.edits[0].field
         return f"{mark}✎ {SHORT.get(field, field)}"
-    return f"{mark}step"
+    return f"{mark}{'critic' if critic else 'step'}"
+
+
+def prompt_step(case: Case, step: Step) -> Step:
+    """The step of the task's prompt that `step` is, or that a critic's step belongs to."""
+    return step if step.variable == "prompt" else case[step.parent]
 
 
 def walk(case: Case) -> list[tuple[int, Step]]:
