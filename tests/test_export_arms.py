@@ -8,7 +8,8 @@ import nbformat
 import pytest
 
 import gradbook as gb
-from gradbook.export import overview, scores
+from gradbook.export import scores
+from gradbook.tree import walk
 from report_page import EVIL, KEY, Page, evil_task, markdown_of, no_plot, reply
 from small import reply as small_reply
 from small import small_task
@@ -138,7 +139,7 @@ def test_a_beam_marks_what_was_kept_and_where_it_went_on(run, tmp_path):
     told = f"candidate {index}" if index >= 0 else "the old prompt"
     assert f"Step {members[1].id} · from step 1, {told}" in _cell(case, tmp_path, f"step-{members[1].id}")
     assert "kept in the beam" in _cell(case, tmp_path, f"step-{members[1].id}")
-    assert [(step.id, level) for step, level in overview.tree(case)] == [(step.id, 0) for step in case], "a beam is one line"
+    assert [(step.id, level) for level, step in walk(case)] == [(step.id, 0) for step in case], "a beam is one line"
 
 
 def test_scores_by_wrong_validation_labels_stand_beside_the_true_ones(run, tmp_path):

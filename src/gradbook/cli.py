@@ -67,7 +67,8 @@ def _models(options: argparse.Namespace, _rest: list[str]) -> None:
 
 def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
     from gradbook.case import Case
-    from gradbook.ui.tree import walk, what
+    from gradbook.tree import walk
+    from gradbook.ui.tree import what
 
     case = Case(options.case, read_only=True)
     print(f"{case.title}: {case.task.name}, {len(case) - 1} steps, {case.spent.calls} calls")

@@ -14,6 +14,7 @@ from gradbook.export.steps import markdown
 from gradbook.export.telling import count, rerun_from, stage_name, what
 from gradbook.metrics import Metrics
 from gradbook.records import SplitName, Step
+from gradbook.tree import walk
 
 if TYPE_CHECKING:
     from gradbook.case import Case
@@ -42,7 +43,7 @@ def overview(case: "Case") -> list[NotebookNode]:
 
 def _tables(case: "Case", splits: list[SplitName]) -> list[str]:
     best = _best(case, splits)
-    rows = {step.id: _rows(case, step, level, splits, best) for step, level in tree(case)}
+    rows = {step.id: _rows(case, step, level, splits, best) for level, step in walk(case)}
     noted = any(case.note(step).strip() for step in case)
     head = ["Step", "What", *(split.capitalize() for split in splits), *(["Note"] if noted else [])]
     rows = rows if noted else {id: [row[:-1] for row in of_step] for id, of_step in rows.items()}
@@ -113,35 +114,6 @@ def _indented(level: int, name: str) -> str:
 
 
 # --- the tree ----------------------------------------------------------------------------------------------------------
-
-
-def tree(case: "Case") -> list[tuple[Step, int]]:
-    """Each step with its level: a branch stands under its origin one level deeper, with what follows from it.
-
-    The steps of a beam follow each other on one level, since they ran as one line.
-    """
-    after: dict[int, list[Step]] = {}
-    branches: dict[int, list[Step]] = {}
-    beams: dict[int, list[int]] = {}
-    for step in case:
-        if step.origin is not None and not step.resampled:
-            branches.setdefault(step.origin, []).append(step)
-        elif step.parent is not None and step.origin is None:
-            beams.setdefault(_beam(step), []).append(step.id)
-            before = [id for id in beams[_beam(step)] if id < step.id] or beams.get(_beam(case[step.parent]), [])
-            after.setdefault(before[-1] if before and case[step.parent].origin is None else step.parent, []).append(step)
-    found, waiting = [], [(case[0], 0)]
-    while waiting:
-        step, level = waiting.pop()
-        found.append((step, level))
-        waiting += [(child, level + (position > 0)) for position, child in reversed(list(enumerate(after.get(step.id, []))))]
-        waiting += [(branch, level + 1) for branch in reversed(branches.get(step.id, []))]
-    return found
-
-
-def _beam(step: Step) -> int:
-    """The first step of the beam that a step is a member of; without a beam the step itself."""
-    return step.fellows[0] if step.fellows else step.id
 
 
 # --- the figure and the training split ---------------------------------------------------------------------------------

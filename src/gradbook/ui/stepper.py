@@ -16,13 +16,14 @@ from gradbook.errors import GradbookError
 from gradbook.plan import epoch_length
 from gradbook.records import Step
 from gradbook.tables import method_line
+from gradbook.tree import walk
 from gradbook.ui.cards import Cards
 from gradbook.ui.effect import REPLICATES, Effect, base
 from gradbook.ui.keys import Keys
 from gradbook.ui.notes import Notes
 from gradbook.ui.parts import box, button, esc, html
 from gradbook.ui.settings import MethodPanel
-from gradbook.ui.tree import Tree, walk, what
+from gradbook.ui.tree import Tree, what
 
 STYLE = files("gradbook.ui").joinpath("style.css").read_text(encoding="utf-8")
 MOST_STEPS = 1000

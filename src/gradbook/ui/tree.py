@@ -7,6 +7,7 @@ import ipywidgets as w
 from gradbook.case import Case
 from gradbook.loop.stages import accuracy
 from gradbook.records import SplitName, Step
+from gradbook.tree import walk
 from gradbook.ui.parts import html
 
 NBSP = "\N{NO-BREAK SPACE}"  # an option of a list folds plain blanks
@@ -66,25 +67,3 @@ def what(step: Step) -> str:
 def prompt_step(case: Case, step: Step) -> Step:
     """The step of the task's prompt that `step` is, or that a critic's step belongs to."""
     return step if step.variable == "prompt" else case[step.parent]
-
-
-def walk(case: Case) -> list[tuple[int, Step]]:
-    """Steps with their indentation: a branch below its origin, one in; the first child of a step level with it."""
-    branches: dict[int, list[Step]] = {}
-    children: dict[int, list[Step]] = {}
-    for step in case:
-        if step.resampled:
-            continue
-        if step.origin is not None:
-            branches.setdefault(step.origin, []).append(step)
-        elif step.parent is not None:
-            children.setdefault(step.parent, []).append(step)
-    lines, pending = [], [(0, case[0])]
-    while pending:  # a loop, since a case may be deeper than Python's recursion goes
-        indent, step = pending.pop()
-        lines.append((indent, step))
-        below = [(indent + 1, branch) for branch in branches.get(step.id, [])]
-        first, *others = children.get(step.id, [None])
-        below += [(indent + 1, other) for other in others] + ([(indent, first)] if first else [])
-        pending += reversed(below)
-    return lines

@@ -1,0 +1,39 @@
+"""The tree of steps as lines, each with its indentation: how the workbench, the export and the command line list a case."""
+
+from collections.abc import Iterable
+
+from gradbook.records import Step
+
+
+def walk(steps: Iterable[Step]) -> list[tuple[int, Step]]:
+    """Steps with their indentation; replicates are left out.
+
+    A branch stands below its origin, one in; the first child of a step is level with it, others are one in. The steps of a
+    beam follow each other on one level, since they ran as one line.
+    """
+    branches: dict[int, list[Step]] = {}
+    after: dict[int, list[Step]] = {}
+    beams: dict[int, list[int]] = {}  # members so far, by the first of them
+    by_id = {step.id: step for step in steps if not step.resampled}
+    for step in by_id.values():
+        if step.origin is not None:
+            branches.setdefault(step.origin, []).append(step)
+        elif step.parent is not None:
+            parent = by_id[step.parent]
+            fellows = beams.setdefault(_first(step), [])
+            before = fellows or (beams.get(_first(parent), []) if parent.origin is None else [])
+            after.setdefault(before[-1] if before else step.parent, []).append(step)
+            fellows.append(step.id)
+    lines, pending = [], [(0, by_id[0])]
+    while pending:  # a loop, since a case may be deeper than Python's recursion goes
+        indent, step = pending.pop()
+        lines.append((indent, step))
+        first, *others = after.get(step.id, [None])
+        below = [(indent + 1, other) for other in [*branches.get(step.id, []), *others]] + ([(indent, first)] if first else [])
+        pending += reversed(below)
+    return lines
+
+
+def _first(step: Step) -> int:
+    """The first step of the beam that a step is a member of; without a beam the step itself."""
+    return step.fellows[0] if step.fellows else step.id
