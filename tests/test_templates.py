@@ -16,11 +16,18 @@ TEMPLATE = Templates().rewrite
         "Sure! <prompt>Sort it.\n- Rule.",
         "```\nSort it.\n- Rule.\n```",
         "Old prompt:\nSort it.\n- Old.\n\nNew prompt:\nSort it.\n- Rule.",
+        "Sort it.\n- Rule.\n\n**New prompt:** Sort it.\n- Rule.",
         "Old prompt:\nSort it.\nRules to add:\n- Rule.\nWrite the new prompt. It begins with the old prompt, word for word",
     ],
 )
 def test_the_new_prompt_is_read_without_what_a_small_model_repeats(reply):
     assert new_prompt(reply, TEMPLATE) == "Sort it.\n- Rule."
+
+
+@pytest.mark.parametrize("reply", ['"Sort it."', 'Here it is:\n\n"Sort it."', "Sort it."])
+def test_the_marks_that_a_template_puts_round_the_prompt_are_no_part_of_it(reply):
+    assert new_prompt(reply, Templates().paraphrase) == "Sort it."
+    assert new_prompt('Sort "it"', Templates().paraphrase) == 'Sort "it"'
 
 
 def test_blank_lines_and_braces_of_a_prompt_stay():

@@ -28,7 +28,7 @@ class Case:
         path: the folder. It holds `case.toml` (settings), `journal.jsonl` (what happened) and `calls.jsonl` (every call).
         task: what the prompt is for; needed for a new case, read from the folder for one that exists.
         model: the model of every role; without one the case opens for reading and taking notes.
-        critic, optimizer: other models for the critiques and for the rewrite.
+        critic, optimizer: other models for a critic's evaluations and the critiques, and for the rewrite.
         method: how a step is made; for an existing case another method holds from the next step on.
         seed: what the seed of every call derives from; fixed when the case is made.
         title: a line that says what the case is about, for a new case.

@@ -40,8 +40,8 @@ class Scorable:
 
     @property
     def name(self) -> str:
-        """What its scores are filed under: the SHA-256 of the prompt, for a critic together with the form of its verdicts and `judged`."""
-        parts = [self.prompt] if self.judged is None else [CriticTask(None, self.method, {}).system(self.prompt), self.judged]
+        """What its scores are filed under: the SHA-256 of the prompt, for a critic together with `judged` and how it is asked."""
+        parts = [self.prompt] if self.judged is None else [self.prompt, self.judged, *CriticTask.form(self.method)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

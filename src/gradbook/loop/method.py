@@ -22,7 +22,7 @@ UPDATE_STAGES: dict[str, tuple[Stage, ...]] = {
 class Method(Record):
     """The settings of an optimiser of the textual-gradient family: the paper's arms, and what others of the family add.
 
-    Each setting is explained where it is declared; `Method.help("labels")` gives that line. `gradbook.presets` has whole methods.
+    `Method.help("labels")` gives the line on one setting. `gradbook.presets` has whole methods.
 
     Raises:
         MethodError: a setting is unknown or out of range, or settings make no sense together.
@@ -162,3 +162,8 @@ def _refusals(m: Method) -> list[tuple[bool, str]]:
         (m.beam > 1 and m.selection != "validated", f"beam={m.beam} keeps the best on the validation split: {validated}"),
         (m.beam > 1 and m.critic, f"beam={m.beam} carries prompts on, not critics: take evaluation='direct'"),
     ]
+
+
+# said once, in the fields, and told by help(Method) as well
+_ARGS = "\n".join(f"        {name}: {field.description}" for name, field in Method.model_fields.items())
+Method.__doc__ = Method.__doc__.replace("    Raises:", f"    Args:\n{_ARGS}\n\n    Raises:")

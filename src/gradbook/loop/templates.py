@@ -83,11 +83,12 @@ def fill(template: str, **values: str) -> str:
 def new_prompt(reply: str, template: str) -> str:
     """The new prompt in an optimiser's reply to `template`.
 
-    That is what stands in `<prompt>`, or else what follows a line "New prompt:", or else the whole reply; where the template
-    quotes the old prompt, without the marks. Lines of the template itself, which small models repeat, are dropped.
+    That is what stands in `<prompt>`, or else what follows "New prompt:" at the beginning of a line, or else the whole
+    reply; where the template quotes the old prompt, without the marks. Lines of the template itself, which small models
+    repeat, are dropped.
     """
     inside = re.search(r"<prompt>(.*?)(?:</prompt>|\Z)", reply, re.DOTALL)
-    text = inside[1] if inside else re.split(r"(?im)^\W*new prompt\W*$", reply)[-1]
+    text = inside[1] if inside else re.split(r"(?im)^\W*new prompt(?:\W*$|\W*:[*_]*)", reply)[-1]
     if '"{prompt}"' in template and (quoted := re.fullmatch(r'(?:[^"\n]*:)?\s*"(.*)"', text.strip(), re.DOTALL)):
         text = quoted[1]
     echoes = [line.strip() for line in template.splitlines() if line.strip() and "{" not in line]
