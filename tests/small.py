@@ -42,7 +42,7 @@ def reply(messages: list[dict], body: dict) -> str:
         old = re.search(r"(?:Old prompt|Prompt):\n(.*?)\n\n(?:Rules|What a model did)", text, re.DOTALL)[1]
         rules = re.findall(r"(?:red|green|blue) (?:means K\d|outputs are (?:right|wrong))", text) + _taught(text)
         new = [rule for rule in dict.fromkeys(rules) if rule not in old]
-        if "Do not repeat the prompt" in text:
+        if "without those that the prompt has already" in text:
             return "\n".join(f"{rule}." for rule in new)
         return f"<prompt>{' '.join([old, *(f'{rule}.' for rule in new)])}</prompt>"
     if "in other words" in text or "Improve the quality" in text:

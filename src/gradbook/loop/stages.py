@@ -358,8 +358,13 @@ def _list(critiques: Iterable[Critique]) -> str:
 
 
 def _without(prompt: str, lines: str) -> str:
-    """`lines` without those that the prompt has already."""
-    return "\n".join(line for line in lines.splitlines() if line.strip() not in prompt)
+    """`lines` without blank ones and those that the prompt has already, whatever the mark of a list before them."""
+    there = {"", *map(_bare, prompt.splitlines())}
+    return "\n".join(line for line in lines.splitlines() if _bare(line) not in there)
+
+
+def _bare(line: str) -> str:
+    return line.strip().lstrip("-*•").strip().casefold()
 
 
 def _user(text: str) -> Messages:
