@@ -27,6 +27,13 @@ def test_replay_prints_the_steps_of_a_recorded_case(capsys):
     assert "seed prompt" in said and "✎ prompt critique" in said and "note:" in said and "validation" in said
 
 
+def test_replay_names_the_arm_of_each_step(capsys):
+    assert main(["replay", str(RECORDED.parent / "every_arm")]) == 0
+    said = capsys.readouterr().out
+    assert all(f", {arm}: validation accuracy" in said for arm in ("step", "one-step", "rewrite", "improve", "wrong labels", "no labels"))
+    assert "⚖ critic: validation agreement" in said
+
+
 def test_export_writes_where_it_is_told(capsys, tmp_path):
     assert main(["export", str(RECORDED), str(tmp_path / "story.ipynb")]) == 0
     assert (tmp_path / "story.ipynb").stat().st_size > 10_000

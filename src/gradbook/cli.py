@@ -74,8 +74,8 @@ def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
     print(f"{case.title}: {case.task.name}, {len(case) - 1} steps, {case.spent.calls} calls")
     for indent, step in walk(case):
         metrics = case.metrics(step)
-        score = f"validation {metrics.accuracy}" if metrics else "not scored on validation"
-        print(f"\n{'  ' * indent}step {step.id}, {what(step)}: {score}")
+        score = f"validation {metrics.name} {metrics.accuracy}" if metrics else "not scored on validation"
+        print(f"\n{'  ' * indent}step {step.id}, {what(step, case.method_of(step))}: {score}")
         for line in [*step.chosen_prompt.splitlines(), *(f"note: {line}" for line in case.note(step).splitlines())]:
             print(f"{'  ' * indent}    {line}")
 

@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +47,6 @@ class Scorable:
 def seed_for(*parts: Any) -> int:
     """A 31-bit seed from (case seed, depth of the step, stage, example, index, replicate): the same on every machine."""
     return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:4]) >> 1
-
-
-@lru_cache(maxsize=64)
-def _method(stated: str) -> Method:
-    """The method that a journal states, made once."""
-    return Method(**json.loads(stated))
 
 
 class CallLog:
@@ -97,6 +90,7 @@ class Runner:
         self.task, self.journal, self.log, self.models = task, journal, log, models
         self.progress: Progress = lambda stage, done, total: None
         self.meters: dict[str, list[_Meter]] = {}
+        self._methods: dict[int, Method] = {}
         self._running: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # a stage that is being stopped still unwinds
         self._scoring: dict[tuple[str, SplitName, int], asyncio.Lock] = defaultdict(asyncio.Lock)  # and so does a score
         self._outputs: dict[SplitName, dict[str, list[Prediction]]] = defaultdict(dict)  # what critics judge; scores keep no texts
@@ -147,7 +141,10 @@ class Runner:
     def method(self, step: Step | None = None) -> Method:
         """The method that a step follows, a branch that of its origin; without a step, the one from here on."""
         stated = self.journal.state.methods
-        return _method(json.dumps(stated[-1] if step is None else stated[self.journal.state.method_of[step.id]]))
+        place = len(stated) - 1 if step is None else self.journal.state.method_of[step.id]
+        if place not in self._methods:
+            self._methods[place] = Method(**stated[place])
+        return self._methods[place]
 
     def subject(self, step: Step) -> Subject:
         """What a step's prompt is for: the task, or to judge the outputs of the step before it."""

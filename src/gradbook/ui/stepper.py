@@ -89,8 +89,8 @@ class Stepper(w.VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         """The widget, and the tree as plain HTML for where no kernel runs: stored notebooks, code hosts, after a restart."""
         rows = "".join(
-            f"<tr><td>{'&nbsp;' * 4 * indent}step {step.id}, {esc(what(step))}</td><td>{_accuracy(self.case, step)}</td>"
-            f"<td><pre>{esc(step.chosen_prompt)}</pre></td></tr>"
+            f"<tr><td>{'&nbsp;' * 4 * indent}step {step.id}, {esc(what(step, self.case.method_of(step)))}</td>"
+            f"<td>{_accuracy(self.case, step)}</td><td><pre>{esc(step.chosen_prompt)}</pre></td></tr>"
             for indent, step in walk(self.case)
         )
         head = f"<p><b>{esc(self.case.title)}</b>: run this cell to work on the case. Its steps when this was stored:</p>"
@@ -290,7 +290,7 @@ class Stepper(w.VBox):
             f"<h2>{esc(case.title)}</h2><p>{esc(case.task.name)} · {esc(', '.join(names) or 'no model')} {badges}"
             f" · {spent.calls:,} calls, {spent.prompt_tokens:,} + {spent.completion_tokens:,} tokens{money}</p>"
             f'<p class="gb-method-line">{self._methods(step)}</p>'
-            f"<p><b>Step {step.id}: {esc(what(step))}</b>{_position(case, step)}</p>{closed}"
+            f"<p><b>Step {step.id}: {esc(what(step, case.method_of(step)))}</b>{_position(case, step)}</p>{closed}"
         )
 
     def _methods(self, step: Step) -> str:

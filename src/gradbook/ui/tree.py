@@ -5,6 +5,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from gradbook.case import Case
+from gradbook.loop import Method
 from gradbook.loop.stages import accuracy
 from gradbook.records import SplitName, Step
 from gradbook.tree import walk
@@ -45,15 +46,15 @@ class Tree(w.VBox):
         score = f"{accuracy(found):4.0%}" if found else "   –"
         noted = " ¶" if self._case.note(step) else ""
         branch = NBSP * 2 * (indent - 1) + "└ " if indent else ""
-        return f"{score.replace(' ', NBSP)} {branch}{step.id}{noted} {what(step)}"
+        return f"{score.replace(' ', NBSP)} {branch}{step.id}{noted} {what(step, self._case.method_of(step))}"
 
     def _picked(self, change: dict) -> None:
         if not self._quiet and change["new"] is not None:
             self._on_pick(change["new"])
 
 
-def what(step: Step) -> str:
-    """What a step is, in two or three words."""
+def what(step: Step, method: Method) -> str:
+    """What a step under `method` is, in a few words: the arm where it is not the usual one."""
     if step.parent is None:
         return "seed prompt"
     critic = step.variable == "critic"
@@ -61,7 +62,13 @@ def what(step: Step) -> str:
     if step.edits:
         field = step.edits[0].field
         return f"{mark}✎ {SHORT.get(field, field)}"
-    return f"{mark}{'critic' if critic else 'step'}"
+    return f"{mark}{'critic' if critic else _arm(method)}"
+
+
+def _arm(method: Method) -> str:
+    update = "" if method.update == "three-stage" else method.update
+    labels = {"correct": "", "wrong": "wrong labels", "none": "no labels" if method.sees_data else ""}[method.labels]
+    return ", ".join(filter(None, [update, labels])) or "step"
 
 
 def prompt_step(case: Case, step: Step) -> Step:
