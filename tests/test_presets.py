@@ -355,3 +355,11 @@ def test_a_replicate_of_a_random_choice_chooses_afresh(stub, tmp_path):
     assert len({branch.select.chosen for branch in again}) > 2
     once_more = case.perturb(step, gb.edits.resample("select", 3))
     assert once_more.select == again[2].select, "the same replicate is the same choice"
+
+
+def test_a_method_names_the_templates_that_are_not_its_own():
+    other = gb.Templates(add="Other: {prompt} {critiques}", verdict_right="Yes.", evaluation_right="Good.")
+    assert gb.Method(templates=other).own_templates == ["evaluation_right"]
+    assert gb.presets.add_only(templates=other).own_templates == ["evaluation_right", "add"]
+    assert gb.Method(evaluation="critic-score", templates=other).own_templates == ["verdict_right"]
+    assert gb.Method(update="improve", templates=other).own_templates == []

@@ -8,12 +8,13 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
 from gradbook.effects import str_share
-from gradbook.export.html import details, first_line, fixed, table
+from gradbook.export.html import details, first_line, fixed, table, text
 from gradbook.export.scores import WIDTH, rerun_groups, score_figure, score_png, scored, scored_splits
 from gradbook.export.steps import markdown
-from gradbook.export.telling import count, rerun_from, stage_name, what
+from gradbook.export.telling import count, methods_used, rerun_from, stage_name, what
 from gradbook.metrics import Metrics
 from gradbook.records import SplitName, Step
+from gradbook.tables import method_line
 from gradbook.tree import walk
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def overview(case: "Case") -> list[NotebookNode]:
 
 def _tables(case: "Case", splits: list[SplitName]) -> list[str]:
     best = _best(case, splits)
-    rows = {step.id: _rows(case, step, level, splits, best) for level, step in walk(case)}
+    arms = len(methods_used(case)) > 1
+    rows = {step.id: _rows(case, step, level, splits, best, arms) for level, step in walk(case)}
     noted = any(case.note(step).strip() for step in case)
     head = ["Step", "What", *(split.capitalize() for split in splits), *(["Note"] if noted else [])]
     rows = rows if noted else {id: [row[:-1] for row in of_step] for id, of_step in rows.items()}
@@ -71,8 +73,9 @@ def _best(case: "Case", splits: list[SplitName]) -> dict[int, list[str]]:
     return found
 
 
-def _rows(case: "Case", step: Step, level: int, splits: list[SplitName], best: dict[int, list[str]]) -> list[list[str]]:
+def _rows(case: "Case", step: Step, level: int, splits: list[SplitName], best: dict[int, list[str]], arms: bool) -> list[list[str]]:
     told = [what(case, step)]
+    told += [text(method_line(case.method_of(step)))] if arms and step.parent is not None else []
     told += [f"<strong>not finished, next: {stage_name(step.next_stage)}</strong>"] if not step.done else []
     told += [f"<em>best on {' and '.join(best[step.id])}</em>"] if step.id in best else []
     scores = [_metrics(step, scored(case, step, split)) for split in splits]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from gradbook.edits import STAGE_OF
 from gradbook.export.html import line, text, words
-from gradbook.loop import Method, Templates
+from gradbook.loop import Method
 from gradbook.records import Edit, Stage, Step
 from gradbook.tables import method_line
 
@@ -85,7 +85,7 @@ def _carried(before: Step, step: Step) -> int | None:
 def method_told(method: Method) -> str:
     """A method in one line of HTML: the paper's dimensions, what else is not the default, the batch size, changed templates."""
     size = f", batch size {method.batch_size}" if method.sees_data and "batch_size" not in method.changed() else ""
-    changed = [name for name in Templates.model_fields if getattr(method.templates, name) != getattr(Templates(), name)]
+    changed = method.own_templates
     templates = f"; templates changed: {', '.join(changed).replace('_', ' ')}" if changed else ""
     return text(method_line(method)) + size + templates
 

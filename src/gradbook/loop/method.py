@@ -107,11 +107,28 @@ class Method(Record):
         """The settings that are not the default, without the templates."""
         return self.model_dump(exclude_defaults=True, exclude={"templates"})
 
+    @property
+    def used_templates(self) -> tuple[str, ...]:
+        """The names of the meta-prompts that steps under this method read."""
+        evaluation = [name for name in Templates.model_fields if name.startswith(("critic_", "verdict_") if self.critic else "evaluation_")]
+        rewrites = {
+            "three-stage": ["output_critique", "prompt_critique", "add" if self.add_only else "rewrite"],
+            "one-step": ["one_step", "one_step_example"],
+            "rewrite": ["paraphrase"],
+            "improve": ["improve"],
+        }
+        more = ["rewrite_momentum"] * bool(self.momentum) + ["paraphrase"] * bool(self.paraphrases)
+        return tuple(evaluation * self.sees_data + rewrites[self.update] + more)
+
+    @property
+    def own_templates(self) -> list[str]:
+        """The names of those that are not gradbook's own."""
+        return [name for name in self.used_templates if getattr(self.templates, name) != getattr(Templates(), name)]
+
     def __repr__(self) -> str:
         shown = ("update", "labels", "evaluation", "selection", "candidates", "batch_size")
         stated = {name: getattr(self, name) for name in shown} | self.changed()
-        templates = [name for name, text in self.templates if text != getattr(Templates(), name)]
-        own = [f"templates changed: {', '.join(templates)}"] if templates else []
+        own = [f"templates changed: {', '.join(self.own_templates)}"] if self.own_templates else []
         return f"Method({', '.join([*(f'{name}={value!r}' for name, value in stated.items()), *own])})"
 
     __str__ = __repr__
