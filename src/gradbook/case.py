@@ -60,6 +60,7 @@ class Case:
             raise CaseError(f"{self.path} is not a case: it holds no journal.jsonl; pass task= to make one there")
         self._lock: Lock | None = None
         self._journal: Journal | None = None
+        self.models = self._roles(model, critic, optimizer)
         if not read_only:
             self._take_lock()
         try:
@@ -69,8 +70,6 @@ class Case:
         except BaseException:
             self._give_up("it could not be opened")
             raise
-        self.models = self._roles(model, critic, optimizer)
-        self.runner = Runner(self.task, self._journal, CallLog(self.path / "calls.jsonl"), self.models)
         self._note_models()
 
     def _load(self, task: Task | None, method: Method | None, seed: int | None) -> None:
@@ -80,7 +79,9 @@ class Case:
         self.task = self._open_task(task)
         if seed is not None and seed != self.seed:
             raise CaseError(f"{self.path} was made with seed {self.seed}; a case keeps its seed, so make another case for seed {seed}")
-        self._open_method(method)
+        self.runner = Runner(self.task, self._journal, CallLog(self.path / "calls.jsonl"), self.models)
+        if not self.read_only:  # a person may have changed case.toml
+            self.use(method or settings.method(self.path, self._settings, self.method))
 
     @property
     def _exists(self) -> bool:
@@ -135,7 +136,7 @@ class Case:
     @property
     def method(self) -> Method:
         """The method that steps from here on follow; `use` sets another."""
-        return self._method
+        return self.runner.method()
 
     def method_of(self, step: Step | int) -> Method:
         """The method that a step follows."""
@@ -263,7 +264,6 @@ class Case:
         if method != self.method:
             settings.write(self.path, self.title, self.task, method)  # first, since the journal follows it on the next open
             self._journal.append(MethodSet(method=method.model_dump()))
-            self._method = method
 
     def write_note(self, step: Step | int, text: str) -> None:
         """Keep `text` as the note on a step, in place of what it read."""
@@ -316,12 +316,15 @@ class Case:
 
         Where the method has `train_every`, at those epochs; without, wherever `score(step, "train")` was asked for.
 
-        Columns: step, batches, epoch, then metrics, shares 0 to 1, and the Wilson interval of the accuracy at 95 %.
+        Columns: step, batches, epoch, then metrics as in `scores`.
         """
         return tables.training(self, self.current if step is None else self._step(step))
 
     def scores(self) -> pd.DataFrame:
-        """One row a score: prompt (SHA-256), the steps that end with it, split, replicate and metrics, shares 0 to 1."""
+        """One row a score: prompt (SHA-256), the steps that end with it, split, replicate and metrics, shares 0 to 1.
+
+        low and high are the Wilson interval of the accuracy at 95 %; length is in characters, both it and tokens a mean.
+        """
         return tables.scores(self)
 
     def calls(self) -> pd.DataFrame:
@@ -368,15 +371,6 @@ class Case:
         if any(tuple(task.split(split)) != tuple(recorded.get(split, ())) for split in SPLITS):
             raise CaseError(f"{self.path} was made with other examples than {task.name} has now; leave task= out, or make a new case")
         return task
-
-    def _open_method(self, method: Method | None) -> None:
-        """The method from here on: the one given, else that of case.toml, which a person may have changed."""
-        self._method = recorded = Method(**self._journal.state.methods[-1])
-        wanted = method or settings.method(self.path, self._settings, recorded)
-        if self.read_only:
-            self._method = wanted
-        else:
-            self.use(wanted)
 
     @staticmethod
     def _roles(model: Model | None, critic: Model | None, optimizer: Model | None) -> dict[Role, Model]:

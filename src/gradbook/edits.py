@@ -37,7 +37,7 @@ def replace(
     """Put other words in the place of what a stage gave.
 
     Args:
-        field: "prediction" (an output), "label" (as shown to the critic), "evaluation", "output_critique",
+        field: "prediction" (an output), "label" (as the feedback shows it), "evaluation", "output_critique",
             "prompt_critique", "candidate" (a rewritten prompt) or "selection" (a candidate's index, "-1" for the old prompt).
         text: what is to stand there.
         example: whose, for all but the last two: the position in the batch from 0, or the example's id.

@@ -103,10 +103,8 @@ def metrics_table(before: Metrics, after: Metrics | None = None) -> str:
 
 def confusion_table(before: Metrics, after: Metrics | None = None) -> str:
     """What each true class was answered as, folded; with two sets of metrics, before → after."""
-    answered = [
-        *before.recall,
-        *(["(unparsed)"] if any("(unparsed)" in pair for m in (before, after) if m for pair in m.confusion) else []),
-    ]
+    unparsed = any("(unparsed)" in pair for m in (before, after) if m for pair in m.confusion)
+    answered = [*before.recall, *["(unparsed)"] * unparsed]
     heads = "".join(f"<th>{html.escape(label)}</th>" for label in answered)
     rows = "".join(
         f"<tr><th>{html.escape(true)}</th>{''.join(f'<td>{_confused(true, label, before, after)}</td>' for label in answered)}</tr>"
@@ -117,10 +115,9 @@ def confusion_table(before: Metrics, after: Metrics | None = None) -> str:
 
 
 def _confused(true: str, answered: str, before: Metrics, after: Metrics | None) -> str:
-    low, high = before.confused(true, answered).interval
-    tip = f' title="before {low:.0%} to {high:.0%} of {html.escape(true)}"' if before.recall[true].total else ""
-    counts = [str(m.confusion[true, answered]) for m in (before, after) if m]
-    return f"<span{tip}>{' → '.join(counts)}</span>"
+    shares = [m.confused(true, answered) for m in (before, after) if m]
+    tip = " → ".join(f"{low:.0%} to {high:.0%}" for low, high in (share.interval for share in shares if share.total))
+    return f'<span title="{tip} of {html.escape(true)}">{" → ".join(str(share.count) for share in shares)}</span>'
 
 
 def str_share(share) -> str:

@@ -76,8 +76,8 @@ def training(case: "Case", step: Step) -> pd.DataFrame:
         # a prompt that stays over several steps has one score, which is that of each of them
         asked = not method.train_every or epoch % method.train_every == 0
         if asked and (metrics := case.metrics(at, "train")):
-            rows.append({"step": at.id, "batches": at.depth, "epoch": epoch} | _metrics(metrics) | _bounds(metrics.accuracy.interval))
-    return pd.DataFrame(rows)
+            rows.append({"step": at.id, "batches": at.depth, "epoch": epoch} | _metrics(metrics))
+    return pd.DataFrame(rows, columns=None if rows else ["step", "batches", "epoch", "n", "accuracy", "low", "high"])
 
 
 def method_line(method: Method) -> str:
@@ -112,14 +112,11 @@ def _accuracy(metrics: Metrics | None) -> float | None:
     return None if metrics is None else metrics.accuracy.value
 
 
-def _bounds(interval: tuple[float, float]) -> dict[str, float]:
-    return dict(zip(("low", "high"), interval, strict=True))
-
-
 def _metrics(metrics: Metrics) -> dict[str, Any]:
     return {
         "n": metrics.accuracy.total,
         "accuracy": metrics.accuracy.value,
+        **dict(zip(("low", "high"), metrics.accuracy.interval, strict=True)),
         "balanced": metrics.balanced,
         "unparsed": metrics.unparsed.value,
         "length": metrics.length.value,

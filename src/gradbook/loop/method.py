@@ -8,7 +8,7 @@ from gradbook.errors import MethodError
 from gradbook.loop.templates import Templates
 from gradbook.records import STAGES, Record, Stage
 
-DEFAULT_CANDIDATES = {"naive": 1, "guard": 1}
+ONE_CANDIDATE = ("naive", "guard")
 PROMPT_ONLY = ("rewrite", "improve")
 _DATA_UPDATES = "update='three-stage' or 'one-step'"
 UPDATE_STAGES: dict[str, tuple[Stage, ...]] = {
@@ -142,7 +142,7 @@ class Method(Record):
             nothing = f"update={update!r} sees no data, so labels={labels!r} would change nothing"
             raise MethodError(f"{nothing}: leave labels out, or take {_DATA_UPDATES}")
         defaults = {"labels": "none"} if update in PROMPT_ONLY else {}
-        defaults["candidates"] = next((count for name, count in DEFAULT_CANDIDATES.items() if name == settings.get("selection")), 3)
+        defaults["candidates"] = 1 if settings.get("selection") in ONE_CANDIDATE else 3
         return defaults | settings
 
     @model_validator(mode="after")
@@ -155,7 +155,7 @@ class Method(Record):
 
 def _refusals(m: Method) -> list[tuple[bool, str]]:
     """What makes no sense together, each with the sentence that says why and what would."""
-    blind, one, other = not m.sees_data, m.selection in DEFAULT_CANDIDATES, m.update != "three-stage"
+    blind, one, other = not m.sees_data, m.selection in ONE_CANDIDATE, m.update != "three-stage"
     critiques = f"needs prompt critiques, and update={m.update!r} makes none: take update='three-stage'"
     evaluation, validated = f"evaluation={m.evaluation!r}", "set selection='validated'"
     return [

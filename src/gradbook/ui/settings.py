@@ -10,7 +10,7 @@ from gradbook import presets
 from gradbook.case import Case
 from gradbook.errors import GradbookError, MethodError
 from gradbook.loop import Method
-from gradbook.loop.method import DEFAULT_CANDIDATES, PROMPT_ONLY
+from gradbook.loop.method import ONE_CANDIDATE, PROMPT_ONLY
 from gradbook.tables import method_line
 from gradbook.ui.parts import box, button, esc, html
 
@@ -28,7 +28,7 @@ PRESETS: dict[str, Callable[..., Method] | None] = {
 MOST = 100_000
 """The upper bound of a number whose field has none: a field of the page needs one."""
 
-_FOLLOWS = (("update", tuple(PROMPT_ONLY), "labels", "none"), ("selection", tuple(DEFAULT_CANDIDATES), "candidates", 1))
+_FOLLOWS = (("update", PROMPT_ONLY, "labels", "none"), ("selection", ONE_CANDIDATE, "candidates", 1))
 """Where the first setting takes one of these values, the second has only this one; it comes back when the first changes again."""
 
 
