@@ -308,3 +308,8 @@ def test_a_score_that_one_gives_up_is_still_made_for_another(tmp_path):
         stub.open_gate()
         assert len(second.result(20).answers) == 6
         assert len(stub.requests) == 6, "and paid once"
+
+
+def test_a_case_without_a_training_score_has_an_empty_table_of_them(stub, tmp_path):
+    table = make(stub, tmp_path / "case").training()
+    assert table.empty and {"batches", "epoch", "accuracy", "low", "high"} <= set(table.columns)
