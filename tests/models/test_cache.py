@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -71,6 +73,8 @@ def test_a_reply_that_cannot_be_cached_is_not_lost(stub, remote, monkeypatch):
 
 WRITER = """
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from gradbook.models.cache import CallCache
 cache = CallCache(sys.argv[1])
 for i in range(200):
@@ -86,6 +90,18 @@ def test_several_processes_write_at_once(tmp_path):
     assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 2
     cache = CallCache(path)
     assert all(cache.get(f"{n} {i}") == {"text": str(n)} for n in range(2) for i in range(200))
+
+
+def test_a_new_file_may_be_made_by_several_at_once(tmp_path):
+    for n in range(60):
+        start = threading.Barrier(6)
+
+        def make(place, start=start):
+            start.wait()
+            CallCache(place).put("a", {"text": "b"})
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(make, [tmp_path / f"{n}.sqlite"] * 6))
 
 
 def test_keys_differ_by_content_and_not_by_order(remote):
