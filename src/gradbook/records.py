@@ -1,16 +1,24 @@
 """What flows through the loop: small frozen records, one line of JSON each. They know no model, no file and no widget."""
 
-from typing import Any, Literal
+import hashlib
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field
 
 Stage = Literal["predict", "evaluate", "output_critique", "prompt_critique", "rewrite", "select"]
-STAGES: tuple[Stage, ...] = ("predict", "evaluate", "output_critique", "prompt_critique", "rewrite", "select")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 Role = Literal["task", "critic", "optimizer"]
 Variable = Literal["prompt", "critic"]
 """What a step optimises: the task's prompt, or the prompt of the critic that evaluates the task's outputs."""
+Lost = Literal["cut off", "no reply"]
+"""Why a reply gives nothing to go on with: it was cut off at its limit of tokens, or there was none."""
+
+
+def sha256(text: str) -> str:
+    """The SHA-256 of a text in hexadecimal: what prompts are filed under."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Record(BaseModel):
@@ -30,9 +38,10 @@ class Example(Record):
 class Call(Record):
     """One finished call of a model.
 
-    `key` is the content address: endpoint identity, messages, sampling and replicate. `seconds` is wall time of the
-    request that was really made; `cached` says whether this time it was read from the cache. `cost` is in the
-    currency of the price that was given, None without a price.
+    `key` is the content address: endpoint identity, messages, sampling and replicate. `reason` is the endpoint's own word on why
+    there is no text. Tokens are None where the endpoint did not count them. `seconds` is wall time of the request that was really
+    made; `cached` says whether this time it was read from the cache. `cost` is in the currency of the price that was given, None
+    where price or usage are unknown.
     """
 
     key: str
@@ -42,28 +51,38 @@ class Call(Record):
     replicate: int = 0
     text: str
     finish_reason: str = "stop"
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    reason: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     seconds: float = 0.0
     cost: float | None = None
     cached: bool = False
 
 
-class Answer(Record):
+class Heard(Record):
+    """What was read from a reply: `call` is the key of the call that holds the whole reply, None where no call stands behind it.
+
+    `lost` says that the reply gives nothing to go on with, `why` says it in words.
+    """
+
+    call: str | None = None
+    lost: Lost | None = None
+    why: str = ""
+
+
+class Answer(Heard):
     """What was read from a model's output on an example.
 
     `answer` is None where the output could not be parsed, which scores as wrong. `target` is the true verdict where the
-    answer is a critic's, None where the example holds it. `tokens` and `length` are the output's, in tokens and characters;
-    `call` is the key of the call that holds the whole output.
+    answer is a critic's, None where the example holds it. `tokens` and `length` are the output's, in tokens and characters.
     """
 
     example: str
     answer: str | None = None
     correct: bool
     target: str | None = None
-    tokens: int = 0
+    tokens: int | None = None
     length: int | None = None
-    call: str | None = None
 
 
 class Prediction(Answer):
@@ -72,7 +91,7 @@ class Prediction(Answer):
     output: str
 
 
-class Evaluation(Record):
+class Evaluation(Heard):
     """The evaluation L(xᵢ, yᵢ, ŷᵢ) in words, as the output critique will read it.
 
     `label` is the label shown in the feedback (None where no label is shown), `target` the true one.
@@ -85,20 +104,21 @@ class Evaluation(Record):
     text: str
     score: float | None = None
     unusable: Literal["missing", "out of range"] | None = None
-    call: str | None = None
 
 
-class Critique(Record):
-    """An output critique or a prompt critique of one example; `index` counts several critiques of the same one."""
+class Critique(Heard):
+    """An output critique or a prompt critique of one example; `index` counts several critiques of the same one.
+
+    The text of one that was lost is empty, and nothing is made of it.
+    """
 
     example: str
     index: int = 0
     text: str
-    call: str | None = None
 
 
-class Candidate(Record):
-    """A rewritten prompt; `index` counts the candidates of a step from 0.
+class Candidate(Heard):
+    """A rewritten prompt; `index` counts the candidates of a step from 0. One that was lost holds no prompt and cannot be chosen.
 
     `example` and `critique` name the one critique that it follows, where it does not follow all of the batch;
     `paraphrase_of` is the index of the candidate that it says in other words.
@@ -109,7 +129,6 @@ class Candidate(Record):
     example: str | None = None
     critique: int = 0
     paraphrase_of: int | None = None
-    call: str | None = None
 
 
 class Selection(Record):
@@ -126,28 +145,55 @@ class Selection(Record):
     reason: str = ""
 
 
-EditField = Literal["prediction", "label", "evaluation", "output_critique", "prompt_critique", "candidate", "selection", "resample"]
+EditField = Literal["prediction", "label", "evaluation", "output_critique", "prompt_critique", "candidate", "selection"]
 
 
-class Edit(Record):
-    """One change to a step, by hand or by name, as the journal keeps it.
+class _Edit(Record):
+    """What every perturbation has: whose record it changes, and where it comes from.
 
-    `field` says what was changed, `position` whose: an example's id, a candidate's index as text, or "" where there is
-    only one. `index` counts several critiques of one example. A `resample` changes no text: it asks for fresh samples
-    from stage `after` on, as replicate `replicate`; such branches are the noise floor.
+    `example` is the id of an example (on the way in also its position in the batch from 0), `candidate` a candidate's index,
+    `index` counts several critiques of one example. `at` is when it was made, `by` whether a person wrote it or asked for it by
+    name, `why` the person's reason.
     """
 
     field: EditField
-    position: str = ""
+    example: int | str | None = None
+    candidate: int | None = None
     index: int = 0
-    before: str
-    after: str
-    replicate: int = 0
-    note: str = ""
+    at: str = ""
+    by: Literal["hand", "name"] = "hand"
+    why: str = ""
+
+
+class Replace(_Edit):
+    """Put `text` in the place of what a stage gave; `before` is what stood there when the branch was made."""
+
+    kind: Literal["replace"] = "replace"
+    text: str
+    before: str | None = None
+
+
+class Drop(_Edit):
+    """Leave a critique out."""
+
+    kind: Literal["drop"] = "drop"
+    by: Literal["hand", "name"] = "name"
+
+
+class Double(_Edit):
+    """Say a critique `times` times in place of once."""
+
+    kind: Literal["double"] = "double"
+    times: int = Field(default=2, ge=2, le=20)
+    by: Literal["hand", "name"] = "name"
+
+
+Edit = Annotated[Replace | Drop | Double, Field(discriminator="kind")]
+"""A perturbation: one change to a step, by hand or by name, as the journal keeps it and the runner executes it at its stage."""
 
 
 class StageRecords(Record):
-    """What each stage has given, by its name; None where it has not run."""
+    """What each stage has given, by its name; None where it has not run. A stage gives any number of records an example."""
 
     predict: tuple[Prediction, ...] | None = None
     evaluate: tuple[Evaluation, ...] | None = None
@@ -161,10 +207,13 @@ class Step(StageRecords):
     """One critique-and-rewrite iteration, as far as it has run; a stage that has not run holds None.
 
     `parent` is the step whose chosen prompt this one began with (None for the root, which only holds the seed prompt);
-    `origin` is the step it was branched off by `edits`. `depth` counts batches from the root, `batch` holds example ids.
-    `prompt` is that of the `variable` which the step optimises, `held` that of the other one: in a step of the task's
+    `origin` is the step it was branched off, by `edits` or as a replicate. `depth` counts batches from the root, `batch` holds
+    example ids. `prompt` is that of the `variable` which the step optimises, `held` that of the other one: in a step of the task's
     prompt, the critic's (empty without a critic), and the other way round. In a beam search `fellows` are the steps of the
     same depth that ran before, `queue` the (step, candidate) whose turn comes after.
+
+    Calls of stage `fresh_from` and after it are fresh draws with number `replicate`; what branches off a replicate inherits both.
+    `replicate_of` is the step that this one repeats without any change.
     """
 
     id: int
@@ -178,8 +227,10 @@ class Step(StageRecords):
     queue: tuple[tuple[int, int], ...] = ()
     batch: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
+    replicate: int = 0
+    fresh_from: Stage | None = None
+    replicate_of: int | None = None
     stages: tuple[Stage, ...] = ()
-    _case: Any = PrivateAttr(default=None)
 
     @property
     def next_stage(self) -> Stage | None:
@@ -191,15 +242,10 @@ class Step(StageRecords):
         """Whether every stage of the method has run; the root, which has none, is always done."""
         return self.next_stage is None
 
-    def replicate(self, stage: Stage) -> int:
-        """The replicate number that calls of `stage` use: 0 unless an edit asked for fresh samples from there on."""
-        asked = [e for e in self.edits if e.field == "resample" and STAGES.index(stage) >= STAGES.index(e.after)]
-        return asked[-1].replicate if asked else 0
-
-    @property
-    def resampled(self) -> bool:
-        """Whether this branch is a replicate: fresh samples and no other change."""
-        return bool(self.edits) and all(e.field == "resample" for e in self.edits)
+    def draw(self, stage: Stage) -> int:
+        """The replicate number that calls of `stage` use: 0 before the stage that the step is fresh from."""
+        fresh = self.fresh_from is not None and STAGES.index(stage) >= STAGES.index(self.fresh_from)
+        return self.replicate if fresh else 0
 
     @property
     def chosen_prompt(self) -> str:
@@ -215,32 +261,77 @@ class Step(StageRecords):
         return self.chosen_prompt if variable == self.variable else self.held
 
 
-class Score(Record):
-    """A prompt's answers on a whole split, or a critic's verdicts on another prompt's answers.
+class Question(Record):
+    """What a score is of: a prompt on a split, and everything besides it that the answers depend on (invariant 3).
 
-    `prompt` is the SHA-256 of the prompt's text (of both texts for a critic), `replicate` asks for fresh samples, of a critic for
-    fresh verdicts on the same outputs.
+    `prompt` and `judged` are SHA-256 of texts: a critic's prompt is scored on the outputs of the prompt `judged`. `replicate` asks for
+    fresh samples, of a critic for fresh verdicts on the same outputs. `model` is the id of the model that answers (identity and
+    sampling), `form` of the form in which it is asked and read.
     """
 
-    variable: Variable = "prompt"
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     prompt: str
+    judged: str | None = None
     split: SplitName
     replicate: int = 0
+    model: str = ""
+    form: str = ""
+
+    @property
+    def variable(self) -> Variable:
+        """Whose prompt it is."""
+        return "prompt" if self.judged is None else "critic"
+
+
+class Score(Record):
+    """A prompt's answers on a whole split, or a critic's verdicts on another prompt's answers."""
+
+    question: Question
     answers: tuple[Answer, ...]
+
+    @property
+    def right(self) -> int:
+        """How many answers are right; unparsed ones count as wrong."""
+        return sum(answer.correct for answer in self.answers)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers, 0 to 1."""
+        return self.right / len(self.answers)
 
 
 class Spent(Record):
-    """What calls have cost: tokens as the endpoint counted them, `cost` in the currency of the price (0 without one)."""
+    """What calls have cost: tokens as the endpoint counted them, `cost` in the currency of the price.
+
+    `unknown` counts the calls whose usage the endpoint did not give, which are in none of the sums; `cost` is None where nothing is known.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cost: float = 0.0
+    cost: float | None = None
+    unknown: int = 0
 
     def __add__(self, other: "Spent") -> "Spent":
-        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+        known = [cost for cost in (self.cost, other.cost) if cost is not None]
+        return Spent(
+            calls=self.calls + other.calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost=sum(known) if known else None,
+            unknown=self.unknown + other.unknown,
+        )
+
+    def __str__(self) -> str:
+        unknown = f", usage unknown for {self.unknown:,} of them" if self.unknown else ""
+        cost = f", cost {'at least ' * bool(self.unknown)}{self.cost:,.4f}" if self.cost else ""
+        return f"{self.calls:,} calls, {self.prompt_tokens:,} + {self.completion_tokens:,} tokens{cost}{unknown}"
 
     @classmethod
     def of(cls, call: Call) -> "Spent":
         """What one call has cost when it was made."""
-        return cls(calls=1, prompt_tokens=call.prompt_tokens, completion_tokens=call.completion_tokens, cost=call.cost or 0.0)
+        unknown = call.prompt_tokens is None or call.completion_tokens is None
+        if unknown:
+            return cls(calls=1, unknown=1)
+        return cls(calls=1, prompt_tokens=call.prompt_tokens, completion_tokens=call.completion_tokens, cost=call.cost)
