@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from gradbook import edits, presets, tasks
 from gradbook.case import Case
-from gradbook.effects import Comparison, compare
+from gradbook.effects import Comparison
 from gradbook.errors import GradbookError
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
+from gradbook.recording import Recording
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ __all__ = [
     "GradbookError",
     "Method",
     "Model",
+    "Recording",
     "Stepper",
     "Task",
     "Templates",
-    "compare",
     "connect",
     "edits",
     "presets",

@@ -1,11 +1,14 @@
 """One event loop of gradbook's own, in a daemon thread: long work runs there, so a notebook's own loop stays free."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from functools import cache
 from typing import Any, TypeVar
+
+from gradbook.errors import GradbookError
 
 T = TypeVar("T")
 
@@ -18,13 +21,35 @@ def loop() -> asyncio.AbstractEventLoop:
     return new
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=loop.cache_clear)  # the parent's thread is not in a forked child, which gets a loop of its own
+
+
 def submit(work: Coroutine[Any, Any, T]) -> "Future[T]":
     """Start `work` and return its future at once; `future.cancel()` stops the work where it awaits."""
     return asyncio.run_coroutine_threadsafe(work, loop())
 
 
+async def here(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, which runs on gradbook's loop, from any loop; cancelling stops it."""
+    if asyncio.get_running_loop() is loop():
+        return await work
+    return await asyncio.wrap_future(submit(work))
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` and wait for its result; an interrupt of the waiting thread cancels the work first."""
+    """Run `work` and wait for its result; an interrupt of the waiting thread cancels the work first.
+
+    Raises:
+        GradbookError: it was called on gradbook's own loop, which would wait for itself for ever.
+    """
+    try:
+        current = asyncio.get_running_loop()
+    except RuntimeError:
+        current = None
+    if current is loop():
+        work.close()
+        raise GradbookError("this call blocks, and it was made on gradbook's own loop: await its twin there, as in `await case.astep()`")
     future = submit(work)
     try:
         return future.result()

@@ -2,26 +2,24 @@
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from gradbook import background, edits
-from gradbook.errors import CaseError
-from gradbook.loop.stages import accuracy, together
+from gradbook.loop import Method
+from gradbook.loop.table import EDIT_STAGE
 from gradbook.metrics import Flip, Mean, Metrics, Share, flips
-from gradbook.progress import bar
-from gradbook.records import STAGES, Score, SplitName, Stage, Step, Variable
+from gradbook.records import STAGES, SplitName, Stage, Step
 from gradbook.stats import paired_p, prediction_interval
 
-if TYPE_CHECKING:
-    from gradbook.case import Case
+__all__ = ["Comparison", "confusion_table", "flips", "metrics_table", "rerun_from", "str_share"]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Two steps on the same examples of a split, and the noise floor of the first.
 
-    `floor` holds the accuracies of `before` and of its replicates: runs of the same stages with fresh samples and no change.
-    `resampled` is the first stage that a replicate ran again, or None where it only answered the split again.
+    `floor` holds the accuracies of `before` and of its replicates: runs of the same stages with fresh samples and no change;
+    `after_floor` those of `after`. `resampled` is the first stage that a replicate ran again, or None where it only answered the split
+    again. `model` answered all of it; `mixed` names the models that made the two arms where they are different ones.
+    `chosen_here` says that a selection has looked at this split, so that the winner's luck counts as effect.
     """
 
     before_step: int
@@ -32,6 +30,10 @@ class Comparison:
     flips: tuple[Flip, ...]
     floor: tuple[float, ...]
     resampled: Stage | None
+    after_floor: tuple[float, ...] = ()
+    model: str = ""
+    chosen_here: bool = False
+    mixed: tuple[str, ...] = ()
 
     @property
     def effect(self) -> float:
@@ -71,18 +73,25 @@ class Comparison:
         """One sentence that says what was found and how sure it is."""
         effect = f"{self.effect * 100:+.1f} points".replace("-", "−")
         points = f"{effect} ({self.fixed} fixed, {self.broken} broken, exact McNemar p = {self.p:.3g})"
+        warned = self._warnings()
         if self.beyond_noise is None:
-            return f"{points}; without replicates nothing says whether that is more than noise."
+            return f"{points}; without replicates nothing says whether that is more than noise.{warned}"
         low, high = (min(max(edge, 0.0), 1.0) for edge in self.noise)
         place = "outside" if self.beyond_noise else "inside"
         runs = f"{len(self.floor)} runs without a change"
-        return f"{points}; {place} the 95 % prediction interval of {runs}, {low:.1%} to {high:.1%}."
+        return f"{points}; {place} the 95 % prediction interval of {runs}, {low:.1%} to {high:.1%}.{warned}"
+
+    def _warnings(self) -> str:
+        """What makes the numbers mean less than they seem to."""
+        chosen = " A selection has looked at this split, so its luck is part of the difference: see the test split." if self.chosen_here else ""
+        mixed = f" The arms were made by different models, {' and '.join(self.mixed)}: the difference is theirs as well." if self.mixed else ""
+        return chosen + mixed
 
     def __repr__(self) -> str:
-        return f"step {self.before_step} → step {self.after_step}, {self.split}: {self.verdict}"
+        return f"step {self.before_step} → step {self.after_step}, {self.split}, answered by {self.model}: {self.verdict}"
 
     def _repr_html_(self) -> str:
-        head = f"<p><b>Step {self.before_step} → step {self.after_step}</b> on {self.split}: {html.escape(self.verdict)}</p>"
+        head = f"<p><b>Step {self.before_step} → step {self.after_step}</b> on {self.split}, answered by {html.escape(self.model)}: {html.escape(self.verdict)}</p>"
         return head + metrics_table(self.before, self.after)
 
 
@@ -141,96 +150,10 @@ def _with_interval(shown: str, interval: tuple[float, float]) -> str:
     return f"{shown}<br><small>{low:.1%} to {high:.1%}</small>"
 
 
-def compare(before: Step, after: Step, *, split: SplitName = "validation", replicates: int = 5) -> Comparison:
-    """Compare two steps of a case on the same examples, against the noise floor of the first; blocks, with a progress bar.
-
-    Where `after` was branched off `before`, a replicate runs again just what the change ran again, with fresh samples and
-    without the change, and is scored with fresh samples; otherwise it is the first prompt answering the split again. Critics
-    judge the same outputs in every replicate. What is on record costs nothing.
-
-    Args:
-        before, after: steps as a case gives them.
-        split: "train", "validation" or "test".
-        replicates: runs without a change; each costs as many calls as the change did.
-
-    Raises:
-        CaseError: the steps are of different cases, or one of them is not done.
-        ModelError: something is not on record and the case has no model, or a call failed.
-    """
-    case = before._case
-    if case is None or after._case is not case:
-        raise CaseError("compare needs two steps of one case, as case[1], case.step() and case.perturb(...) give them")
-    with bar(case.runner):
-        return background.run(measure(case, before.id, after.id, split, replicates))
-
-
-async def measure(case: "Case", before: int, after: int, split: SplitName, replicates: int) -> Comparison:
-    """`compare` as a coroutine, for the background loop."""
-    for step in (case[before], case[after]):
-        if not step.done:
-            raise CaseError(f"step {step.id} is not done; run its stages first")
-    stage, variable = _rerun_from(case, case[before], case[after]), case[after].variable
-    if variable == "critic" and not case[before].ends_with("critic"):
-        raise CaseError(f"step {after} is of the critic, and step {before} has none: compare it with a step that was evaluated by a critic")
-    first, second = await together(case.runner.score(case.runner.scorable(case[i], variable), split) for i in (before, after))
-    floor = await together(_replicate(case, before, variable, stage, split, r) for r in range(1, replicates + 1))
-    return summary(case, before, after, split, first, second, [first, *floor], stage)
-
-
-def recorded(case: "Case", before: int, after: int, split: SplitName) -> Comparison | None:
-    """The comparison as far as it is on record, with the replicates there are, or None where a score is missing."""
-    variable = case[after].variable
-    first, second = case.scored(before, split, variable=variable), case.scored(after, split)
-    if first is None or second is None:
+def rerun_from(before: Step, after: Step, method: Method) -> Stage | None:
+    """The first stage that the change from `before` to its branch `after` ran again and that calls a model; None for no branch."""
+    if after.origin != before.id or not after.edits or after.replicate_of is not None:
         return None
-    stage = _rerun_from(case, case[before], case[after])
-    floor, replicate = [first], 1
-    while score := _recorded_replicate(case, before, variable, stage, split, replicate):
-        floor.append(score)
-        replicate += 1
-    return summary(case, before, after, split, first, second, floor, stage)
-
-
-def summary(
-    case: "Case", before: int, after: int, split: SplitName, first: Score, second: Score, floor: list[Score], stage: Stage | None
-) -> Comparison:
-    """Put scores together to a `Comparison`."""
-    return Comparison(
-        before_step=before,
-        after_step=after,
-        split=split,
-        before=case.metrics_of(first),
-        after=case.metrics_of(second),
-        flips=tuple(flips(first, second)),
-        floor=tuple(accuracy(score) for score in floor),
-        resampled=stage,
-    )
-
-
-def _rerun_from(case: "Case", before: Step, after: Step) -> Stage | None:
-    """The first stage that the change from `before` to `after` ran again and that calls a model, if it was a branch."""
-    if after.origin != before.id or not after.edits or after.resampled:
-        return None
-    following = STAGES[STAGES.index(edits.STAGE_OF[after.edits[0].field]) + 1 :]
-    silent = ("select",) if case.method_of(after).critic and after.variable == "prompt" else ("evaluate", "select")
+    following = STAGES[STAGES.index(EDIT_STAGE[after.edits[0].field]) + 1 :]
+    silent = ("select",) if method.critic and after.variable == "prompt" else ("evaluate", "select")
     return next((stage for stage in following if stage in before.stages and stage not in silent), None)
-
-
-async def _replicate(case: "Case", step: int, variable: Variable, stage: Stage | None, split: SplitName, replicate: int) -> Score:
-    if stage is None:
-        return await case.runner.score(case.runner.scorable(case[step], variable), split, replicate)
-    branch = _recorded_branch(case, step, stage, replicate) or case.branch(step, edits.resample(stage, replicate))
-    done = await case.runner.finish(branch.id)
-    return await case.runner.score(case.runner.scorable(done), split, replicate)
-
-
-def _recorded_branch(case: "Case", step: int, stage: Stage, replicate: int) -> Step | None:
-    wanted = (step, stage, replicate)
-    return next((s for s in case if s.resampled and (s.origin, s.edits[-1].after, s.edits[-1].replicate) == wanted), None)
-
-
-def _recorded_replicate(case: "Case", step: int, variable: Variable, stage: Stage | None, split: SplitName, replicate: int) -> Score | None:
-    if stage is None:
-        return case.scored(step, split, replicate, variable)
-    branch = _recorded_branch(case, step, stage, replicate)
-    return case.scored(branch, split, replicate) if branch and branch.done else None

@@ -1,21 +1,25 @@
 """The journal: the only state of a case, append-only JSON Lines, one line an event, the schema version in the first.
 
-A line is written whole or not at all: a torn last line, which a killed process leaves, is dropped on the next open.
+A line is written whole or not at all: a torn last line, which a killed process leaves, is dropped on the next open. What is read may
+come from a stranger: `fold` checks every reference, so that a state holds no step that is its own parent and no choice of nothing.
 """
 
 import json
-import os
 import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gradbook.errors import CaseError
-from gradbook.records import Example, Record, Score, Spent, SplitName, Stage, StageRecords, Step
+from gradbook.files import Folder, Lines, json_line
+from gradbook.migrations import SCHEMA, upgrade
+from gradbook.records import STAGES, Example, Question, Record, Role, Score, SplitName, Stage, StageRecords, Step, Variable, sha256
 
-SCHEMA = 1
+NAME = "journal.jsonl"
 
 
 class _Event(Record):
@@ -30,11 +34,16 @@ class Opened(_Event):
     seed: int = 0
 
 
-class ExamplesGiven(_Event):
-    """The examples of the task, so that a case reads without the data it was made from."""
+class TaskGiven(_Event):
+    """The title and the task as its settings state it, with its examples, so that a case reads without the data it was made from.
 
-    event: Literal["examples"] = "examples"
-    splits: dict[SplitName, tuple[Example, ...]]
+    `splits` is None where only the settings have changed.
+    """
+
+    event: Literal["task"] = "task"
+    title: str
+    settings: dict[str, Any]
+    splits: dict[SplitName, tuple[Example, ...]] | None = None
 
 
 class MethodSet(_Event):
@@ -44,38 +53,50 @@ class MethodSet(_Event):
     method: dict[str, Any]
 
 
-class ModelsSet(_Event):
-    """The models that the stages from here on call, by role: name, identity and sampling."""
+class ModelMet(_Event):
+    """A model that stages or scores from here on may name by its id, the hash of identity and sampling."""
 
-    event: Literal["models"] = "models"
-    models: dict[str, dict[str, Any]]
+    event: Literal["model"] = "model"
+    id: str
+    name: str
+    identity: str
+    kind: str
+    sampling: dict[str, Any]
+
+
+class PromptMet(_Event):
+    """A prompt's text, which events from here on name by its SHA-256."""
+
+    event: Literal["prompt"] = "prompt"
+    sha256: str
+    text: str
 
 
 class StepBegun(_Event):
-    """A step, with the stages that it shares with its origin already filled in, and the note that it begins with."""
+    """A step, with the note that it begins with; the stages named in `shares` are those of its origin."""
 
     event: Literal["step"] = "step"
     step: Step
+    shares: tuple[Stage, ...] = ()
     note: str | None = None
 
 
 class StageDone(_Event, StageRecords):
-    """The records of one finished stage, its wall time in seconds and what its calls have cost."""
+    """The records of one finished stage, its wall time in seconds and the models that it asked, by role."""
 
     event: Literal["stage"] = "stage"
     step: int
     stage: Stage
     seconds: float
-    spent: Spent = Spent()
+    models: dict[Role, str] = {}
 
 
 class Scored(_Event):
-    """A prompt's answers on a split."""
+    """A prompt's answers on a split; a later score of the same question takes the place of an earlier one."""
 
     event: Literal["score"] = "score"
     score: Score
     seconds: float
-    spent: Spent = Spent()
 
 
 class Noted(_Event):
@@ -94,9 +115,24 @@ class Moved(_Event):
 
 
 Event = Annotated[
-    Opened | ExamplesGiven | MethodSet | ModelsSet | StepBegun | StageDone | Scored | Noted | Moved, Field(discriminator="event")
+    Opened | TaskGiven | MethodSet | ModelMet | PromptMet | StepBegun | StageDone | Scored | Noted | Moved, Field(discriminator="event")
 ]
-_EVENT = TypeAdapter(Event)
+EVENT: TypeAdapter[Any] = TypeAdapter(Event)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreEntry:
+    """A score on record: how many answers are right, and where the answers are; ten thousand of them are not kept in memory."""
+
+    right: int
+    total: int
+    seconds: float
+    load: Callable[[], bytes]
+
+    @property
+    def score(self) -> Score:
+        """The score with its answers, read back from its line."""
+        return EVENT.validate_json(self.load()).score
 
 
 class State:
@@ -104,106 +140,289 @@ class State:
 
     def __init__(self) -> None:
         self.seed = 0
-        self.splits: dict[str, tuple[Example, ...]] = {}
+        self.title = ""
+        self.task: dict[str, Any] = {}
+        self.splits: dict[SplitName, tuple[Example, ...]] = {}
         self.methods: list[dict[str, Any]] = []
         self.method_of: dict[int, int] = {}
         self.models: dict[str, dict[str, Any]] = {}
+        self.made_by: dict[int, dict[Stage, dict[Role, str]]] = {}
+        self.prompts: dict[str, str] = {}
         self.steps: dict[int, Step] = {}
+        self.replicates: dict[tuple[int, Stage], dict[int, int]] = {}
         self.seconds: dict[int, float] = {}
-        self.scores: dict[tuple[str, str, int], Score] = {}
+        self.scores: dict[Question, ScoreEntry] = {}
+        self.question_ids: set[str] = set()
+        self.scored_by: dict[Variable, dict[str, None]] = {}  # the models that scored, the last one last
         self.notes: dict[int, str] = {}
         self.current = 0
-        self.spent = Spent()
 
-    def apply(self, event: Any) -> None:
-        """Fold one event in."""
+    def apply(self, event: Any, load: Callable[[], bytes]) -> None:
+        """Fold one event in; `load` reads its line again.
+
+        Raises:
+            ValueError: it names what is not there, or what it says cannot be.
+        """
         match event:
             case Opened():
                 self.seed = event.seed
-            case ExamplesGiven():
-                self.splits = dict(event.splits)
+            case TaskGiven():
+                self.title, self.task = event.title, event.settings
+                self.splits = dict(event.splits) if event.splits is not None else self.splits
             case MethodSet():
                 self.methods.append(event.method)
-            case ModelsSet():
-                self.models = event.models
+            case ModelMet():
+                self.models[event.id] = event.model_dump(exclude={"event", "time"})
+            case PromptMet():
+                _check(sha256(event.text) == event.sha256, "the text of a prompt is not the one that its hash names")
+                self.prompts[event.sha256] = event.text
             case StepBegun():
-                self.steps[event.step.id] = event.step
-                # a branch follows the method of the step it was branched off, so that it differs from that by its edits alone
-                self.method_of[event.step.id] = self.method_of.get(event.step.origin, len(self.methods) - 1)
-                if event.note:
-                    self.notes[event.step.id] = event.note
-                if not event.step.resampled:  # replicates are the noise floor, not a place to work from
-                    self.current = event.step.id
+                self._begin(event)
             case StageDone():
-                self.steps[event.step] = self.steps[event.step].model_copy(update={event.stage: getattr(event, event.stage)})
-                self.seconds[event.step] = self.seconds.get(event.step, 0.0) + event.seconds
-                self.spent += event.spent
+                self._finish(event)
             case Scored():
-                self.scores[event.score.prompt, event.score.split, event.score.replicate] = event.score
-                self.spent += event.spent
+                self._score(event, load)
             case Noted():
+                self._there(event.step)
                 self.notes[event.step] = event.text
             case Moved():
+                self._there(event.step)
                 self.current = event.step
+
+    def _begin(self, event: StepBegun) -> None:
+        step = event.step
+        _check(step.id == len(self.steps), f"it begins step {step.id}, where step {len(self.steps)} is the next")
+        _check(bool(self.methods), "a step begins before any method is set")
+        _check((step.parent is None) == (step.id == 0), f"step {step.id} has {'a' if step.id == 0 else 'no'} parent")
+        for other in (step.parent, step.origin, step.replicate_of, *step.fellows, *(place for place, _ in step.queue)):
+            self._there(other)
+        known = {example.id for examples in self.splits.values() for example in examples}
+        _check(known.issuperset(step.batch), f"step {step.id} has an example that the task has not")
+        _check(step.origin is not None or not (event.shares or step.edits), f"step {step.id} shares stages with no origin")
+        shared = {stage: getattr(self.steps[step.origin], stage) for stage in event.shares} if step.origin is not None else {}
+        _check(None not in shared.values(), f"step {step.id} shares a stage that step {step.origin} has not run")
+        self.steps[step.id] = step.model_copy(update=shared)
+        # a branch follows the method of the step it was branched off, so that it differs from that by its edits alone
+        self.method_of[step.id] = len(self.methods) - 1 if step.origin is None else self.method_of[step.origin]
+        origin = self.made_by.get(step.origin, {}) if step.origin is not None else {}
+        self.made_by[step.id] = {stage: origin[stage] for stage in event.shares if stage in origin}
+        if event.note:
+            self.notes[step.id] = event.note
+        if step.replicate_of is None:  # replicates are the noise floor, not a place to work from
+            self.current = step.id
+        elif step.fresh_from is not None:
+            self.replicates.setdefault((step.replicate_of, step.fresh_from), {}).setdefault(step.replicate, step.id)
+
+    def _finish(self, event: StageDone) -> None:
+        self._there(event.step)
+        step, records = self.steps[event.step], getattr(event, event.stage)
+        _check(step.next_stage == event.stage, f"step {step.id} finishes {event.stage}, where {step.next_stage} is the next stage")
+        _check(records is not None, f"step {step.id} finishes {event.stage} without its records")
+        if event.stage == "select":
+            choices = {-1} | {candidate.index for candidate in step.rewrite or () if not candidate.lost}
+            _check(choices.issuperset((records.chosen, *records.kept)), f"step {step.id} chooses a candidate that it has not")
+        elif event.stage != "rewrite":
+            _check(set(step.batch).issuperset(r.example for r in records), f"step {step.id} has records of an example outside its batch")
+        self.steps[event.step] = step.model_copy(update={event.stage: records})
+        self.made_by[event.step][event.stage] = event.models
+        self.seconds[event.step] = self.seconds.get(event.step, 0.0) + event.seconds
+
+    def _score(self, event: Scored, load: Callable[[], bytes]) -> None:
+        question, answers = event.score.question, event.score.answers
+        names = {example.id for example in self.splits.get(question.split, ())}
+        _check(bool(answers) and names == {answer.example for answer in answers}, f"a score does not answer each example of {question.split}")
+        self.question_ids.add(question.id)
+        models = self.scored_by.setdefault(question.variable, {})
+        models.pop(question.model, None)
+        models[question.model] = None
+        self.scores[question] = ScoreEntry(event.score.right, len(answers), event.seconds, load)
+
+    def _there(self, step: int | None) -> None:
+        _check(step is None or step in self.steps, f"it names a step {str(step)[:20]}, which is not there")
+
+
+def fold(lines: Iterable[bytes]) -> State:
+    """The state that the lines of a journal say, from wherever they come.
+
+    Raises:
+        CaseError: a line cannot be read or cannot be true, named by its number; or a newer gradbook wrote it.
+    """
+    return _fold(((line, partial(_itself, line)) for line in lines), "journal")
+
+
+def _itself(line: bytes) -> bytes:
+    return line
+
+
+def _fold(lines: Iterable[tuple[bytes, Callable[[], bytes]]], name: Any) -> State:
+    state, number = State(), 0
+    for number, (line, load) in enumerate(lines, start=1):
+        try:
+            event = in_full(json_line(line, name, number), state.prompts)
+            if number == 1:
+                _check(event.get("event") == "case", "the first line of a journal names its schema version")
+            state.apply(EVENT.validate_python(event, strict=False), load)
+        except ValidationError as error:
+            raise _told(error, name, number) from None
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise CaseError(f"{name}, line {number}, is damaged ({str(error)[:200]}); restore the file from a copy") from None
+    if 0 not in state.steps:
+        raise CaseError(f"{name} ends after line {number}, before its case was made; remove the folder, or restore the file from a copy")
+    return state
+
+
+def _told(error: ValidationError, name: Any, number: int) -> CaseError:
+    """An event or a field that this version does not know was written by a newer one; all else is damage."""
+    first = error.errors()[0]
+    if first["type"] in ("extra_forbidden", "union_tag_invalid"):
+        unknown = first["loc"][-1] if first["type"] == "extra_forbidden" else first["ctx"]["tag"]
+        return CaseError(f"{name}, line {number}, holds {str(unknown)[:40]!r}, which this gradbook does not know: install a newer gradbook")
+    return CaseError(f"{name}, line {number}, is damaged ({first['msg']}); restore the file from a copy")
+
+
+def _check(true: bool, otherwise: str) -> None:
+    if not true:
+        raise ValueError(otherwise)
+
+
+# --- prompts by content --------------------------------------------------------------------------------------------------
+
+
+def by_content(event: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """An event as data with the hash of each prompt in place of its text, and the texts by their hash."""
+    data, texts = event.model_dump(mode="json", exclude_none=True), {}
+
+    def name(text: str) -> str:
+        texts[sha256(text)] = text
+        return sha256(text)
+
+    _prompts(data, name)
+    return data, texts
+
+
+def in_full(data: dict[str, Any], prompts: dict[str, str]) -> dict[str, Any]:
+    """The data of an event with the text of each prompt in place of its hash; KeyError where it is not known."""
+    _prompts(data, prompts.__getitem__)
+    return data
+
+
+def _prompts(data: dict[str, Any], swap: Callable[[str], str]) -> None:
+    holders = [data["step"]] if data.get("event") == "step" else data.get("rewrite") or ()
+    for holder in holders:
+        for field in ("prompt", "held"):
+            if holder.get(field):
+                holder[field] = swap(holder[field])
+
+
+# --- the file ------------------------------------------------------------------------------------------------------------
 
 
 class Journal:
     """The file of a case's events and the state that they fold to.
 
     Args:
-        path: the `journal.jsonl` of a case.
-        writable: whether this process holds the case; without it nothing is written, not even a mend.
+        folder: of the case.
+        settings: what `case.toml` says, for a journal of the first schema, which does not hold it.
 
     Raises:
         CaseError: a line cannot be read, naming the file and the line, or a newer gradbook wrote it.
     """
 
-    def __init__(self, path: Path, writable: bool) -> None:
-        self.path, self.writable, self.state = path, writable, State()
-        self._lock = threading.Lock()
-        if path.exists():
-            self._read()
+    def __init__(self, folder: Folder, settings: Callable[[], dict[str, Any]]) -> None:
+        self.folder, self.path = folder, folder.path / NAME
+        self.writable = False
+        self._lock = threading.RLock()
+        self._settings = settings
+        self._read(folder.open(NAME, writable=False))
 
-    def append(self, event: Any) -> None:
-        """Write `event` as one line that survives the process, then fold it into the state."""
-        if not self.writable:
-            raise CaseError(f"{self.path.parent} is open for reading only, so nothing can be recorded in it")
+    def _read(self, file: Lines) -> None:
+        self._file = file
+        self._upgraded: list[bytes] | None = None
+        version = self._version()
+        if version == SCHEMA:
+            self.state = _fold(((line, partial(file.line, offset)) for offset, line in file), self.path)
+        else:
+            old = [json_line(line, self.path, number) for number, (_, line) in enumerate(file, start=1)]
+            self._upgraded = upgrade(old, version, self._settings(), self.path)
+            self.state = fold(self._upgraded)
+
+    @classmethod
+    def make(cls, folder: Folder, events: Iterable[Any]) -> None:
+        """Write the journal of a new case in one go."""
+        lines: list[bytes] = []
+        for event in events:
+            data, texts = by_content(event)
+            lines += [_line(PromptMet(sha256=sha, text=text).model_dump()) for sha, text in texts.items()]
+            lines.append(_line(data))
+        folder.write(NAME, b"".join(line + b"\n" for line in lines))
+
+    def take(self) -> bool:
+        """Lock the file for writing and cut a torn last line off; whether it could be had."""
+        opened = self.folder.open(NAME, writable=True)
+        if not opened.lock():
+            opened.close()
+            return False
+        if opened.size != self._file.size:  # somebody has written between our reading and our lock
+            self._read(opened)
+        if self._upgraded is None:
+            opened.mend(b'{"')
+        self._file, self.writable = opened, True
+        return True
+
+    def append(self, *events: Any) -> None:
+        """Write each event as one line that survives the process, then fold it into the state."""
         with self._lock:
-            append_line(self.path, event.model_dump_json(exclude_none=True))
-            self.state.apply(event)
+            if not self.writable:
+                raise CaseError(f"{self.path.parent} is open for reading only, so nothing can be recorded in it")
+            if self._upgraded is not None:
+                self._become_new(self._upgraded)
+            for event in events:
+                data, texts = by_content(event)
+                for sha in texts.keys() - self.state.prompts.keys():
+                    self._write(PromptMet(sha256=sha, text=texts[sha]).model_dump(), sync=False)
+                self._write(data, sync=True, event=event)
 
-    def _read(self) -> None:
-        lines = whole_lines(self.path, mend=self.writable)
-        for number, line in enumerate(lines, start=1):
-            try:
-                if number == 1:
-                    self._check_schema(json.loads(line))
-                event = _EVENT.validate_json(line)
-                self.state.apply(event)
-            except (ValidationError, ValueError, KeyError) as error:
-                what = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-                raise CaseError(f"{self.path}, line {number}, is damaged ({what}); restore the file from a copy") from None
+    def begin(self, make: Callable[[int], Step], note: str = "") -> Step:
+        """Record the step that `make` gives for the next free id, which nobody else can get meanwhile."""
+        with self._lock:
+            step = make(len(self.state.steps))
+            shares = tuple(stage for stage in STAGES if step.origin is not None and getattr(step, stage) is not None)
+            bare = step.model_copy(update=dict.fromkeys(STAGES))
+            self.append(StepBegun(step=bare, shares=shares, note=note or None))
+            return self.state.steps[step.id]
 
-    def _check_schema(self, first: dict[str, Any]) -> None:
-        version = first.get("schema_version")
-        if first.get("event") != "case" or not isinstance(version, int):
-            raise CaseError(f"{self.path} is not a journal of gradbook: its first line names no schema version")
-        if version > SCHEMA:
-            raise CaseError(f"{self.path} has schema {version}, this gradbook reads up to {SCHEMA}: install a newer gradbook")
+    def close(self) -> None:
+        """Give the file up for writing; the state can still be read."""
+        with self._lock:
+            if self.writable:
+                self.writable = False
+                self._file.unlock()
+
+    def _write(self, data: dict[str, Any], sync: bool, event: Any = None) -> None:
+        offset = self._file.append(_line(data), sync=sync)
+        self.state.apply(event or EVENT.validate_python(data), partial(self._file.line, offset))
+
+    def _become_new(self, lines: list[bytes]) -> None:
+        """Keep the old file beside a new one that holds the same in this version's schema, and go on in that."""
+        old = b"".join(line + b"\n" for _, line in self._file)
+        self.folder.write(f"journal.v{self._version()}.jsonl", old)
+        self.folder.write(NAME, b"".join(line + b"\n" for line in lines))
+        self._upgraded = None
+        self._file.close()
+        if not self.take():
+            raise CaseError(f"{self.path.parent} was opened by another kernel while its journal was brought up to date; open it again")
+
+    def _version(self) -> int:
+        for _, line in self._file:
+            first = json_line(line, self.path, 1)
+            version = first.get("schema_version") if isinstance(first, dict) and first.get("event") == "case" else None
+            if not isinstance(version, int) or version < 1:
+                raise CaseError(f"{self.path} is not a journal of gradbook: its first line names no schema version")
+            if version > SCHEMA:
+                raise CaseError(f"{self.path} has schema {version}, this gradbook reads up to {SCHEMA}: install a newer gradbook")
+            return version
+        raise CaseError(f"{self.path} is empty; restore it from a copy, or remove the folder to make the case anew")
 
 
-def append_line(path: Path, line: str, sync: bool = True) -> None:
-    """Append one line of text in a single write, which outlives the process; with `sync` it outlives a power cut as well."""
-    with open(path, "ab", buffering=0) as file:
-        file.write(line.encode() + b"\n")
-        if sync:
-            os.fsync(file.fileno())
-
-
-def whole_lines(path: Path, mend: bool) -> list[bytes]:
-    """The whole lines of a JSON Lines file; with `mend`, a torn last line is cut off the file as well."""
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if mend and end < len(data):
-        os.truncate(path, end)
-    return data[:end].split(b"\n")[:-1]
+def _line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 from gradbook.loop import Method
 from gradbook.records import Step
@@ -23,9 +24,9 @@ def batch(task: Task, method: Method, seed: int, depth: int) -> tuple[str, ...]:
     return tuple(names[position * size : (position + 1) * size])
 
 
-def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method, seed: int) -> Step:
-    """The step that follows `here`, with no stage run yet; its id is the next free one."""
-    common = {"id": len(steps), "stages": method.stages}
+def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method, seed: int, new_id: int = 0) -> Step:
+    """The step that follows `here`, with no stage run yet."""
+    common: dict[str, Any] = {"id": new_id, "stages": method.stages}
     if here.variable == "prompt" and here.held and here.evaluate is not None and method.critic:
         turn = {"variable": "critic", "prompt": here.held, "held": here.chosen_prompt, "batch": here.batch}
         return Step(parent=here.id, depth=here.depth, **turn, **common)

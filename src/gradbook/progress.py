@@ -1,15 +1,19 @@
-"""The progress bar of what blocks: it names what runs and counts its calls."""
+"""The one way in which a method blocks: its work runs on gradbook's loop behind a progress bar that names what runs and counts calls."""
 
-import contextlib
+import warnings
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
+from gradbook import background
 from gradbook.runner import Runner
 
+T = TypeVar("T")
 
-@contextlib.contextmanager
-def bar(runner: Runner):
-    """Show a bar for what `runner` does within the `with` block."""
+
+def wait(runner: Runner, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end and give its result; what the runner has noticed meanwhile is said as a warning."""
     with tqdm(desc="starting", unit="call", leave=False, mininterval=0.2) as shown:
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -19,8 +23,8 @@ def bar(runner: Runner):
                 shown.reset(total)
             shown.update(done - shown.n)
 
-        runner.progress, before = progress, runner.progress
-        try:
-            yield
-        finally:
-            runner.progress = before
+        with runner.listen(progress):
+            result = background.run(work)
+    while runner.notices:
+        warnings.warn(runner.notices.pop(0), stacklevel=3)
+    return result

@@ -1,6 +1,7 @@
 """What flows through the loop: small frozen records, one line of JSON each. They know no model, no file and no widget."""
 
 import hashlib
+import json
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +20,11 @@ Lost = Literal["cut off", "no reply"]
 def sha256(text: str) -> str:
     """The SHA-256 of a text in hexadecimal: what prompts are filed under."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def short_id(*parts: Any) -> str:
+    """The beginning of the SHA-256 of JSON-able parts: what models and forms of a question are filed under."""
+    return sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":")))[:16]
 
 
 class Record(BaseModel):
@@ -277,6 +283,11 @@ class Question(Record):
     replicate: int = 0
     model: str = ""
     form: str = ""
+
+    @property
+    def id(self) -> str:
+        """What calls made for it are filed under."""
+        return short_id(self.model_dump())
 
     @property
     def variable(self) -> Variable:

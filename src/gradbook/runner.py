@@ -4,24 +4,30 @@ import asyncio
 import hashlib
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
+from gradbook import edits
 from gradbook.errors import CaseError, ModelError
-from gradbook.journal import Journal, Scored, StageDone, append_line, whole_lines
+from gradbook.journal import Journal, ModelMet, Scored, StageDone
+from gradbook.ledger import Ledger
+from gradbook.loop import stages
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
-from gradbook.loop.stages import STAGE_FUNCTIONS, Ask, Context, Messages, Subject, predict_one, together
+from gradbook.loop.stages import Ask, Context, Messages, Subject, predict_one, together
 from gradbook.models import Model
 from gradbook.plan import epoch_length
-from gradbook.records import Answer, Call, Prediction, Role, Score, Spent, SplitName, Stage, Step, Variable
-from gradbook.tasks import Task
+from gradbook.recording import Recording
+from gradbook.records import Answer, Call, Prediction, Question, Role, Score, SplitName, Stage, Step, Variable, sha256, short_id
 
 Progress = Callable[[str, int, int], None]
 """Called with what runs ("predict", "score validation"), how many calls are done and how many are asked for."""
+_MANY = 20  # replies of which not one can be read: then something else than the prompt is wrong
+_JUDGED = 4  # sets of outputs that critics judge are kept at hand
 
 
 @dataclass(frozen=True)
@@ -32,78 +38,48 @@ class Scorable:
     judged: str | None = None
     method: Method | None = None
 
-    @property
-    def variable(self) -> Variable:
-        """Whose prompt it is."""
-        return "prompt" if self.judged is None else "critic"
-
-    @property
-    def name(self) -> str:
-        """What its scores are filed under: the SHA-256 of the prompt, for a critic together with `judged` and how it is asked."""
-        parts = [self.prompt] if self.judged is None else [self.prompt, self.judged, *CriticTask.form(self.method)]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
 
 def seed_for(*parts: Any) -> int:
     """A 31-bit seed from (case seed, depth of the step, stage, example, index, replicate): the same on every machine."""
     return int.from_bytes(hashlib.sha256(json.dumps(parts).encode()).digest()[:4]) >> 1
 
 
-class CallLog:
-    """`calls.jsonl`: every call a case has made, a line each, beginning with the place it was made for.
-
-    Each line is `{"for": [...], "role": ..., "call": {...}}`. A call that a resumed stage reads from the cache again is not
-    logged twice.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._paid: dict[str, bool] | None = None
-
-    def add(self, place: list[Any], role: Role, call: Call) -> bool:
-        """Log `call` unless it was logged for this place before; whether the case has paid for it, now or before it was interrupted."""
-        if self._paid is None:
-            lines = whole_lines(self.path, mend=True) if self.path.exists() else []
-            self._paid = {_place(line): line.endswith(b'"cached":false}}') for line in lines}
-        line = json.dumps({"for": place}, ensure_ascii=False)[:-1] + f', "key": "{call.key}"'
-        known = _place(line.encode())
-        if known not in self._paid:
-            self._paid[known] = not call.cached
-            # a sync for every call would hold the loop up, and the cache has the reply
-            append_line(self.path, f'{line}, "role": "{role}", "call": {call.model_dump_json(exclude={"key"})}}}', sync=False)
-        return self._paid[known]
-
-    def read(self) -> list[dict[str, Any]]:
-        """Every logged call, in the order in which they finished."""
-        return [json.loads(line) for line in whole_lines(self.path, mend=False)] if self.path.exists() else []
-
-
 class Runner:
     """Makes the records of a case with its models, one stage or score at a time.
 
     Args:
-        task, journal, log: of the case.
+        case: its read side.
+        journal, ledger: of the case.
         models: the model that plays each role.
     """
 
-    def __init__(self, task: Task, journal: Journal, log: CallLog, models: dict[Role, Model]) -> None:
-        self.task, self.journal, self.log, self.models = task, journal, log, models
-        self.progress: Progress = lambda stage, done, total: None
-        self.meters: dict[str, list[_Meter]] = {}
-        self._methods: dict[int, Method] = {}
-        self._running: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # a stage that is being stopped still unwinds
-        self._scoring: dict[tuple[str, SplitName, int], asyncio.Lock] = defaultdict(asyncio.Lock)  # and so does a score
-        self._outputs: dict[SplitName, dict[str, list[Prediction]]] = defaultdict(dict)  # what critics judge; scores keep no texts
+    def __init__(self, case: Recording, journal: Journal, ledger: Ledger, models: dict[Role, Model]) -> None:
+        self.case, self.task, self.journal, self.ledger, self.models = case, case.task, journal, ledger, models
+        self.listeners: list[Progress] = []
+        self.notices: list[str] = []
+        self._meters: dict[str, list[_Meter]] = {}
+        # a stage or a score that is being stopped still unwinds, and whoever asks for it again has to wait
+        self._locks: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
+        self._judged: dict[Question, list[Prediction]] = {}
+
+    @contextmanager
+    def listen(self, progress: Progress) -> Iterator[None]:
+        """Tell `progress` of every call that begins or ends."""
+        self.listeners.append(progress)
+        try:
+            yield
+        finally:
+            self.listeners.remove(progress)
 
     async def advance(self, step_id: int) -> Step:
         """Run the next stage of a step and journal it; after the last one, score the training split where the method asks for that.
 
         Raises:
             CaseError: the step is done.
-            ModelError: a call failed; what had finished is in the cache and is not paid again.
+            ModelError: a call failed; what had finished is in the ledger and is not paid again.
         """
-        async with self._running[step_id]:
-            step = self.journal.state.steps[step_id]
+        async with self._lock("step", step_id):
+            step = self.case[step_id]
             if step.next_stage is None:
                 raise CaseError(f"step {step_id} is done; start the next one with case.step()")
             done = await self._run(step, step.next_stage)
@@ -113,9 +89,9 @@ class Runner:
 
     async def finish(self, step_id: int) -> Step:
         """Run every stage that a step still lacks, and score the training split where the method asks for that."""
-        async with self._running[step_id]:
-            await self.track(self.journal.state.steps[step_id].parent)
-            while (stage := (step := self.journal.state.steps[step_id]).next_stage) is not None:
+        async with self._lock("step", step_id):
+            await self.track(self.case[step_id].parent)
+            while (stage := (step := self.case[step_id]).next_stage) is not None:
                 await self._run(step, stage)
             await self.track(step_id)
             return step
@@ -123,93 +99,116 @@ class Runner:
     async def _run(self, step: Step, stage: Stage) -> Step:
         started = time.monotonic()
         with _Meter(self, stage) as meter:
-            records = await STAGE_FUNCTIONS[stage](step, self._context(step, meter))
-        event = StageDone(step=step.id, stage=stage, seconds=round(time.monotonic() - started, 3), spent=meter.spent, **{stage: records})
-        self.journal.append(event)
-        return self.journal.state.steps[step.id]
+            context = self._context(step, meter)
+            records = await getattr(stages, stage)(step, context)
+            records = await edits.execute(records, step, stage, context)
+        asked = {role: self.model(role).id for role in sorted(meter.roles)} or self._made_by(step, stage)
+        event = StageDone(step=step.id, stage=stage, seconds=round(time.monotonic() - started, 3), models=asked, **{stage: records})
+        self._record(event, *asked)
+        return self.case[step.id]
+
+    def _made_by(self, step: Step, stage: Stage) -> dict[Role, str]:
+        """The models of the origin, where a branch has its records."""
+        return {} if step.origin is None else self.journal.state.made_by[step.origin].get(stage, {})
+
+    def _record(self, event: Any, *roles: Role) -> None:
+        """Journal an event, and before it the models of these roles where they are new to the case."""
+        known = self.journal.state.models
+        new = {m.id: m for role in roles if role in self.models and (m := self.models[role]).id not in known}
+        met = [ModelMet(id=m.id, name=m.name, identity=m.identity, kind=m.kind, sampling=m.sampling) for m in new.values()]
+        self.journal.append(*met, event)
+        self.ledger.settle()
 
     async def track(self, step_id: int | None) -> None:
         """Score the training split after a step that ends an epoch, every so many as the method asks; the root is epoch 0."""
         if step_id is None:
             return
-        step, method = self.journal.state.steps[step_id], self.method()
-        if step.variable == "critic" or step.resampled or not (step.done and method.train_every):
+        step, method = self.case[step_id], self.case.method
+        if step.variable == "critic" or step.replicate_of is not None or not (step.done and method.train_every):
             return
         if step.depth % (method.train_every * epoch_length(self.task, method)) == 0:
             await self.score(Scorable(step.chosen_prompt), "train")
-
-    def method(self, step: Step | None = None) -> Method:
-        """The method that a step follows, a branch that of its origin; without a step, the one from here on."""
-        stated = self.journal.state.methods
-        place = len(stated) - 1 if step is None else self.journal.state.method_of[step.id]
-        if place not in self._methods:
-            self._methods[place] = Method(**stated[place])
-        return self._methods[place]
-
-    def subject(self, step: Step) -> Subject:
-        """What a step's prompt is for: the task, or to judge the outputs of the step before it."""
-        if step.variable == "prompt":
-            return self.task
-        parent = self.journal.state.steps[step.parent]
-        return self._critic(self.method(step), parent.predict)
 
     def scorable(self, step: Step, variable: Variable | None = None) -> Scorable:
         """What a step ends with, to be scored: its own variable's prompt, or that of the other one."""
         if (variable or step.variable) == "prompt":
             return Scorable(step.ends_with("prompt"))
-        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.method(step))
+        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.case.method_of(step))
 
-    async def score(self, what: Scorable, split: SplitName, replicate: int = 0) -> Score:
-        """The answers of `what` on a split, from the journal where they are, else from a model.
+    def question(self, what: Scorable, split: SplitName, replicate: int = 0) -> Question:
+        """What the score of `what` is filed under, of the model that would make it now."""
+        critic = what.judged is not None and what.method is not None
+        form = short_id(*CriticTask.form(what.method)) if critic and what.method else self.task.form
+        judged = sha256(what.judged) if what.judged is not None else None
+        model = self.model("critic" if critic else "task").id
+        return Question(prompt=sha256(what.prompt), judged=judged, split=split, replicate=replicate, model=model, form=form)
 
-        The same asked for twice at once is scored once.
+    async def score(self, what: Scorable, split: SplitName, replicate: int = 0, again: bool = False) -> Score:
+        """The answers of `what` on a split, from the journal where they are, else from the model that plays the role now.
+
+        The same asked for twice at once is scored once. With `again`, examples on record that got no reply are asked anew.
         """
-        place = (what.name, split, replicate)
-        async with self._scoring[place]:
-            if place not in self.journal.state.scores:
-                await self._score(what, split, replicate)
-        return self.journal.state.scores[place]
+        question = self.question(what, split, replicate)
+        async with self._lock("score", question):
+            known = self.journal.state.scores.get(question)
+            if known is None or again and any(answer.lost == "no reply" for answer in known.score.answers):
+                await self._score(what, question, known.score.answers if known else ())
+        return self.journal.state.scores[question].score
 
-    async def _score(self, what: Scorable, split: SplitName, replicate: int) -> None:
-        subject: Subject = self.task
-        if what.judged is not None:
-            subject = self._critic(what.method, await self._judged(Scorable(what.judged), split))
+    async def _score(self, what: Scorable, question: Question, known: Iterable[Answer]) -> None:
+        split, subject = question.split, self.task
+        if what.judged is not None and what.method is not None:
+            subject = self._critic(what.method, await self._outputs(what.judged, split))
+        keep = {answer.example: answer for answer in known if answer.lost != "no reply"}
         started = time.monotonic()
         with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}") as meter:
-            predictions = await self._answers(what, subject, split, replicate, meter)
-        if what.judged is None and not replicate:
-            self._outputs[split][what.name] = predictions
-        answers = tuple(Answer(**prediction.model_dump(exclude={"output"})) for prediction in predictions)
-        score = Score(variable=what.variable, prompt=what.name, split=split, replicate=replicate, answers=answers)
-        self.journal.append(Scored(score=score, seconds=round(time.monotonic() - started, 3), spent=meter.spent))
+            names = [example.id for example in self.task.split(split) if example.id not in keep]
+            predictions = await self._answers(what.prompt, subject, names, question, meter)
+        keep |= {p.example: Answer(**p.model_dump(exclude={"output"})) for p in predictions}
+        if len(names) >= _MANY and all(p.answer is None and not p.lost for p in predictions):
+            said = " ".join(predictions[0].output.split())
+            self.notices.append(
+                f"none of {len(names)} replies on {split} could be read as an answer, so every one counts as wrong; one is: {said[:200]!r}"
+            )
+        score = Score(question=question, answers=tuple(keep[example.id] for example in self.task.split(split)))
+        self._record(Scored(score=score, seconds=round(time.monotonic() - started, 3)), "task" if what.judged is None else "critic")
 
-    async def _judged(self, what: Scorable, split: SplitName) -> list[Prediction]:
-        """The outputs behind a score, from memory, or where the case was reopened since, from its log of calls."""
+    async def _outputs(self, prompt: str, split: SplitName) -> list[Prediction]:
+        """The outputs behind a score: from the log of calls, or where that has lost them, from the call cache."""
+        what = Scorable(prompt)
         score = await self.score(what, split)
-        if what.name not in self._outputs[split]:
-            said = {line["key"]: line["call"]["text"] for line in self.log.read()}
-            if not said.keys() >= {answer.call for answer in score.answers}:
-                raise CaseError(f"{self.log.path} lacks outputs on {split} that the critic is to judge; restore it from a copy")
-            self._outputs[split][what.name] = [Prediction(**answer.model_dump(), output=said[answer.call]) for answer in score.answers]
-        return self._outputs[split][what.name]
+        if score.question not in self._judged:
+            keys = {answer.call for answer in score.answers if answer.call}
+            said = await asyncio.to_thread(self.ledger.texts, keys)
+            model = self.model("task")
+            for key in keys - said.keys():
+                if (found := model.cache.get(key) if model.cache else None) is not None:
+                    said[key] = found["text"]
+            if not said.keys() >= keys:
+                raise CaseError(f"{self.ledger.path} lacks outputs on {split} that the critic is to judge; restore it from a copy")
+            heard = [Prediction(**answer.model_dump(), output=stages.spoken(said.get(answer.call or "", ""))) for answer in score.answers]
+            self._judged[score.question] = heard
+            for question in list(self._judged)[:-_JUDGED]:
+                del self._judged[question]
+        return self._judged[score.question]
 
-    async def _answers(self, what: Scorable, subject: Subject, split: SplitName, replicate: int, meter: "_Meter") -> list[Prediction]:
-        seeds = ("score", split) if what.variable == "prompt" else ("score", split, "critic")
-        ask = self._ask(meter, place=["score", what.name[:16], split], seeds=seeds, replicate=lambda _: replicate)
-        examples = [subject.example(example.id) for example in self.task.split(split)]
-        return await together(predict_one(subject, what.prompt, example, ask) for example in examples)
+    async def _answers(self, prompt: str, subject: Subject, names: list[str], question: Question, meter: "_Meter") -> list[Prediction]:
+        seeds = ("score", question.split) if question.judged is None else ("score", question.split, "critic")
+        ask = self._ask(meter, place=["score", question.id], seeds=seeds, replicate=lambda _: question.replicate)
+        return await together(predict_one(subject, prompt, subject.example(name), ask) for name in names)
 
     def _critic(self, method: Method, predictions: Iterable[Prediction]) -> CriticTask:
         return CriticTask(self.task, method, {prediction.example: prediction for prediction in predictions})
 
     def _context(self, step: Step, meter: "_Meter") -> Context:
-        steps, method = self.journal.state.steps, self.method(step)
+        method = self.case.method_of(step)
         seeds = ("step", step.depth) if step.variable == "prompt" else ("step", step.depth, "critic")
-        parent = steps.get(step.parent)
-        said = parent.evaluate if step.variable == "critic" and CriticTask.form(self.method(parent)) == CriticTask.form(method) else ()
+        parent = None if step.parent is None else self.case[step.parent]
+        same = parent is not None and step.variable == "critic" and CriticTask.form(self.case.method_of(parent)) == CriticTask.form(method)
+        verdicts = (parent.evaluate or ()) if same and parent else ()
 
         async def score(prompt: str) -> tuple[Score, Subject]:
-            replicate = step.replicate("select")
+            replicate = step.draw("select")
             if step.variable == "prompt":
                 return await self.score(Scorable(prompt), "validation", replicate), self.task
             found = await self.score(Scorable(prompt, step.held, method), "validation", replicate)
@@ -217,15 +216,15 @@ class Runner:
             return found, CriticTask(self.task, method, {answer.example: answer for answer in judged.answers})
 
         return Context(
-            task=self.subject(step),
+            task=self.case.subject(step),
             critic=self._critic(method, step.predict or ()) if method.critic and step.variable == "prompt" else None,
             method=method,
-            said={evaluation.example: evaluation for evaluation in said},
-            origin=steps.get(step.origin),
+            verdicts={evaluation.example: evaluation for evaluation in verdicts},
+            origin=None if step.origin is None else self.case[step.origin],
             past=tuple(self._past(step, method.momentum)),
-            ask=self._ask(meter, place=["step", step.id], seeds=seeds, replicate=step.replicate),
+            ask=self._ask(meter, place=["step", step.id], seeds=seeds, replicate=step.draw),
             score=score,
-            seed=self.journal.state.seed,
+            seed=self.case.seed,
         )
 
     def _past(self, step: Step, count: int) -> list[Step]:
@@ -233,19 +232,23 @@ class Runner:
         found: list[Step] = []
         variable = step.variable
         while step.parent is not None and len(found) < count:
-            before = self.journal.state.steps[step.parent]
+            before = self.case[step.parent]
             found += [before] if before.variable == variable else []
             step = before
         return found[::-1]
 
     def _ask(self, meter: "_Meter", place: list[Any], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
         async def ask(role: Role, stage: Stage, messages: Messages, *, example: str = "", index: int = 0) -> Call:
-            fresh = replicate(stage)
-            seed = seed_for(self.journal.state.seed, *seeds, stage, example, index, fresh)
-            meter.asked()
-            call = await self.model(role).complete(messages, seed=seed, replicate=fresh)
-            paid = self.log.add([*place, stage, example, index, fresh], role, call)
-            meter.done(call if paid else None)
+            fresh, model = replicate(stage), self.model(role)
+            seed = seed_for(self.case.seed, *seeds, stage, example, index, fresh)
+            here = [*place, stage, example, index, fresh]
+            meter.asked(role)
+            call = self.ledger.find(here, model.key(messages, seed=seed, replicate=fresh))
+            if call is None:
+                call = await model.complete(
+                    messages, seed=seed, replicate=fresh, landed=partial(self.ledger.add, here, role, model.id)
+                )
+            meter.done()
             return call
 
         return ask
@@ -256,40 +259,38 @@ class Runner:
             raise ModelError("this case is open without a model, to be read; open it with gb.Case(path, model=gb.connect()) to run stages")
         return self.models[role]
 
+    def _lock(self, *place: Any) -> asyncio.Lock:
+        return self._locks.setdefault(place, asyncio.Lock())
+
 
 class _Meter:
-    """Counts the calls of one stage or score and sums what they have cost; those of the same name add up in the progress."""
+    """Counts the calls of one stage or score and the roles that were asked; those of the same name add up in the progress."""
 
     def __init__(self, runner: Runner, name: str) -> None:
         self._runner, self._name = runner, name
         self.calls = self.finished = 0
-        self.open = True
-        self.spent = Spent()
+        self.open, self.roles = True, set[Role]()
 
     def __enter__(self) -> "_Meter":
-        self._runner.meters.setdefault(self._name, []).append(self)
+        self._runner._meters.setdefault(self._name, []).append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        together = self._runner.meters[self._name]
+        together = self._runner._meters[self._name]
         self.open = False
         if not any(meter.open for meter in together):
-            together.clear()
+            del self._runner._meters[self._name]
 
-    def asked(self) -> None:
+    def asked(self, role: Role) -> None:
         self.calls += 1
+        self.roles.add(role)
         self._tell()
 
-    def done(self, paid: Call | None) -> None:
+    def done(self) -> None:
         self.finished += 1
-        self.spent += Spent.of(paid) if paid else Spent()
         self._tell()
 
     def _tell(self) -> None:
-        together = self._runner.meters[self._name]
-        self._runner.progress(self._name, sum(m.finished for m in together), sum(m.calls for m in together))
-
-
-def _place(line: bytes) -> str:
-    """The part of a line that says what the call was made for and its key, without parsing the rest."""
-    return line[: line.index(b'"key": "') + 72].decode()
+        together = self._runner._meters.get(self._name, [])
+        for progress in self._runner.listeners:
+            progress(self._name, sum(m.finished for m in together), sum(m.calls for m in together))

@@ -10,11 +10,12 @@ from gradbook.plan import epoch_length
 from gradbook.records import SPLITS, Step
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 
-def steps(case: "Case") -> pd.DataFrame:
-    """One row a step; see `Case.steps`."""
+def steps(case: "Recording") -> pd.DataFrame:
+    """One row a step; see `Recording.steps`."""
+    scored_by = (case.shown_model() or {"name": None})["name"]
     rows = [
         {
             "step": step.id,
@@ -24,7 +25,9 @@ def steps(case: "Case") -> pd.DataFrame:
             "status": "done" if step.done else f"before {step.next_stage}",
             "variable": step.variable,
             "method": method_line(case.method_of(step)),
-            "edits": "; ".join(f"{e.field} {e.position or e.after}" for e in step.edits),
+            "edits": "; ".join(" ".join(map(str, filter(lambda x: x is not None, (e.kind, e.field, e.example, e.candidate)))) for e in step.edits),
+            "replicate": step.replicate,
+            "fresh_from": step.fresh_from,
             "chosen": None if step.select is None else step.select.chosen,
             **{split: _accuracy(case.metrics(step, split, variable="prompt")) for split in SPLITS},
             "batch": _batch_accuracy(step),
@@ -32,40 +35,36 @@ def steps(case: "Case") -> pd.DataFrame:
             "prompt": step.chosen_prompt,
             "seconds": case.seconds(step),
             "note": case.note(step),
+            "scored_by": scored_by,
         }
         for step in case
     ]
     return pd.DataFrame(rows).astype({"parent": "Int64", "origin": "Int64", "chosen": "Int64"}).set_index("step")
 
 
-def predictions(case: "Case") -> pd.DataFrame:
-    """One row an example of a step's batch; see `Case.predictions`."""
+def predictions(case: "Recording") -> pd.DataFrame:
+    """One row an example of a step's batch; see `Recording.predictions`."""
     return pd.DataFrame([_row(case, step, name) for step in case for name in step.batch])
 
 
-def scores(case: "Case") -> pd.DataFrame:
-    """One row a score; see `Case.scores`."""
-    by_prompt: dict[str, list[int]] = {}
+def scores(case: "Recording") -> pd.DataFrame:
+    """One row a score; see `Recording.scores`."""
+    by_prompt: dict[tuple[str, str | None], list[int]] = {}
     for step in case:
-        by_prompt.setdefault(case.prompt_hash(step), []).append(step.id)
+        question = case.question(step, "test")
+        by_prompt.setdefault((question.prompt, question.judged), []).append(step.id)
     return pd.DataFrame(
         [
-            {"variable": score.variable, "prompt": score.prompt, "steps": by_prompt.get(score.prompt, [])}
-            | {"split": score.split, "replicate": score.replicate}
-            | _metrics(case.metrics_of(score))
-            for score in case.recorded_scores
+            {"variable": q.variable, "prompt": q.prompt, "steps": by_prompt.get((q.prompt, q.judged), []), "split": q.split, "replicate": q.replicate}
+            | {"model": case.model_facts.get(q.model, {"name": "unknown"})["name"], "model_id": q.model}
+            | _metrics(case.metrics_on(q))
+            for q in case.recorded_questions()
         ]
     )
 
 
-def calls(case: "Case") -> pd.DataFrame:
-    """One row a call; see `Case.calls`."""
-    rows = [{"for": "/".join(map(str, c["for"])), "key": c["key"], "role": c["role"], **c["call"]} for c in case.runner.log.read()]
-    return pd.DataFrame(rows)
-
-
-def training(case: "Case", step: Step) -> pd.DataFrame:
-    """One row a training score on the line of steps that leads to `step`; see `Case.training`."""
+def training(case: "Recording", step: Step) -> pd.DataFrame:
+    """One row a training score on the line of steps that leads to `step`; see `Recording.training`."""
     line = [step]
     while line[-1].parent is not None:
         line.append(case[line[-1].parent])
@@ -124,7 +123,7 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
     } | {f"recall {label}": share.value for label, share in metrics.recall.items()}
 
 
-def _row(case: "Case", step: Step, name: str) -> dict[str, Any]:
+def _row(case: "Recording", step: Step, name: str) -> dict[str, Any]:
     example = case.subject(step).example(name)
     row: dict[str, Any] = {"step": step.id, "variable": step.variable, "example": name, "input": example.input, "target": example.target}
     for prediction in step.predict or ():

@@ -72,7 +72,7 @@ class CriticTask:
         """The system message: `prompt`, a blank line, the form of a verdict."""
         return f"{prompt}\n\n{self.format_instruction}"
 
-    def parse(self, output: str) -> str | None:
+    def parse(self, output: str, cut: bool = False) -> str | None:
         """The verdict in a reply: "right", "wrong" or a number from 0 to 100; None where it gives none that can be used."""
         if not self.binary:
             score = read_score(output)

@@ -5,18 +5,13 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from gradbook.errors import MethodError
+from gradbook.loop.table import stages_of
 from gradbook.loop.templates import Templates
-from gradbook.records import STAGES, Record, Stage
+from gradbook.records import Record, Stage
 
 ONE_CANDIDATE = ("naive", "guard")
 PROMPT_ONLY = ("rewrite", "improve")
 _DATA_UPDATES = "update='three-stage' or 'one-step'"
-UPDATE_STAGES: dict[str, tuple[Stage, ...]] = {
-    "three-stage": STAGES,
-    "one-step": ("predict", "evaluate", "rewrite", "select"),
-    "rewrite": ("rewrite", "select"),
-    "improve": ("rewrite", "select"),
-}
 
 
 class Method(Record):
@@ -86,7 +81,7 @@ class Method(Record):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of one step, in order."""
-        return UPDATE_STAGES[self.update]
+        return stages_of(self.update)
 
     @property
     def sees_data(self) -> bool:

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
+from gradbook.loop.table import upstream
 from gradbook.loop.templates import fill, new_prompt
 from gradbook.records import Call, Candidate, Critique, Evaluation, Example, Prediction, Role, Score, Selection, Stage, Step, Variable
+from gradbook.replies import Said, said, spoken
 from gradbook.tasks import Task
 
 Messages = list[dict[str, str]]
@@ -33,8 +35,8 @@ class Ask(Protocol):
 class Context:
     """What a stage may use besides the step itself.
 
-    `task` is what the step's prompt is for, `critic` the critic's task where one evaluates the step's outputs. `said` holds
-    the verdicts that a critic's step begins with, by example: those which the step before it recorded. `origin` is the step
+    `task` is what the step's prompt is for, `critic` the critic's task where one evaluates the step's outputs. `verdicts` holds
+    those that a critic's step begins with, by example: those which the step before it recorded. `origin` is the step
     it was branched off, `past` are those before it whose critiques momentum shows, the oldest first. `score(prompt)` gives the
     prompt's score on the validation split, from the record where there is one, and the task that the split's examples are of.
     `seed` is the case's.
@@ -43,7 +45,7 @@ class Context:
     task: Subject
     critic: CriticTask | None
     method: Method
-    said: Mapping[str, Evaluation]
+    verdicts: Mapping[str, Evaluation]
     origin: Step | None
     past: tuple[Step, ...]
     ask: Ask
@@ -59,21 +61,34 @@ async def predict_one(task: Subject, prompt: str, example: Example, ask: Ask, st
     """The forward pass on one example: ŷ = f(x; θ), its parsed answer and whether that is right."""
     messages = [{"role": "system", "content": task.system(prompt)}, {"role": "user", "content": example.input}]
     call = await ask("critic" if isinstance(task, CriticTask) else "task", stage, messages, example=example.id)
-    return _read(task, example, call.text, call)
+    heard = listen(call)
+    answer = None if heard.lost == "no reply" else task.parse(call.text, cut=heard.lost is not None)
+    return _read(task, example, heard.text, answer, tokens=call.completion_tokens, **_heard(call, heard))
 
 
-def _read(task: Subject, example: Example, output: str, call: Call | None) -> Prediction:
-    answer = task.parse(output)
+def _read(task: Subject, example: Example, output: str, answer: str | None, **more: Any) -> Prediction:
     return Prediction(
         example=example.id,
         output=output,
         answer=answer,
         correct=task.correct(answer, example.target),
         target=example.target if isinstance(task, CriticTask) else None,
-        tokens=call.completion_tokens if call else 0,
         length=len(output),
-        call=call.key if call else None,
+        **more,
     )
+
+
+def listen(call: Call) -> Said:
+    """What a reply says without its thoughts, and whether it was lost; a reply that was cut off names its limit."""
+    heard = said(call.text, call.finish_reason, call.reason)
+    limit = next((f"{name} = {call.sampling[name]}" for name in ("max_tokens", "max_completion_tokens") if call.sampling.get(name)), "")
+    if heard.lost == "cut off" and limit:
+        return heard._replace(why=f"the reply was cut off at {limit}; connect with a larger one in sampling")
+    return heard
+
+
+def _heard(call: Call, heard: Said) -> dict[str, Any]:
+    return {"call": call.key, "lost": heard.lost, "why": heard.why}
 
 
 def evaluation_text(method: Method, variable: Variable, prediction: Prediction, label: str | None, right: bool) -> str:
@@ -94,26 +109,29 @@ def judged_right(task: Subject, prediction: Prediction, evaluation: Evaluation) 
 
 async def predict(step: Step, context: Context) -> tuple[Prediction, ...]:
     """Stage 1: the forward pass on the batch. A critic's is the evaluation that the step before it recorded."""
-    said = {} if step.replicate("predict") else context.said
+    verdicts = {} if step.draw("predict") else context.verdicts
 
-    async def one(example: Example) -> Prediction:
-        if example.id not in said:
-            return await predict_one(context.task, step.prompt, example, context.ask)
-        evaluation = said[example.id]
-        return _read(context.task, example, evaluation.text, None).model_copy(update={"call": evaluation.call})
+    async def one(example: Example) -> list[Prediction]:
+        if example.id not in verdicts:
+            return [await predict_one(context.task, step.prompt, example, context.ask)]
+        verdict = verdicts[example.id]
+        answer = None if verdict.lost == "no reply" else context.task.parse(verdict.text, cut=verdict.lost is not None)
+        heard = {"call": verdict.call, "lost": verdict.lost, "why": verdict.why}
+        return [_read(context.task, example, verdict.text, answer, **heard)]
 
     return await _each(step, context, "predict", one)
 
 
 async def evaluate(step: Step, context: Context) -> tuple[Evaluation, ...]:
     """Stage 2: the evaluation of each output, in words: from the label by a template, or by the critic, who sees no label."""
-    predictions = _by_example(step.predict)
 
-    async def one(example: Example) -> Evaluation:
+    async def one(example: Example) -> list[Evaluation]:
+        return await together(judge(example, prediction) for prediction in _records(step, "predict", example.id))
+
+    async def judge(example: Example, prediction: Prediction) -> Evaluation:
         if context.critic is not None:
-            return await _by_critic(context.critic, step, example, context.ask)
+            return await _by_critic(context.critic, step, example, context)
         label = _shown(context, example)
-        prediction = predictions[example.id]
         right = label is not None and context.task.correct(prediction.answer, label)
         text = evaluation_text(context.method, step.variable, prediction, label, right)
         return Evaluation(example=example.id, label=label, target=example.target, text=text)
@@ -121,15 +139,15 @@ async def evaluate(step: Step, context: Context) -> tuple[Evaluation, ...]:
     return await _each(step, context, "evaluate", one)
 
 
-async def _by_critic(critic: CriticTask, step: Step, example: Example, ask: Ask) -> Evaluation:
-    verdict = await predict_one(critic, step.held, critic.example(example.id), ask, "evaluate")
+async def _by_critic(critic: CriticTask, step: Step, example: Example, context: Context) -> Evaluation:
+    verdict = await predict_one(critic, step.held, critic.example(example.id), context.ask, "evaluate")
     return Evaluation(
         example=example.id,
         target=example.target,
-        text=verdict.output.strip(),
+        text=verdict.output.strip() or fill(context.method.templates.evaluation_none),
         score=critic.score(verdict.answer),
-        unusable=critic.unusable(verdict.output),
-        call=verdict.call,
+        unusable=None if verdict.lost else critic.unusable(verdict.output),
+        **verdict.model_dump(include={"call", "lost", "why"}),
     )
 
 
@@ -145,56 +163,65 @@ def _shown(context: Context, example: Example) -> str | None:
 
 async def output_critique(step: Step, context: Context) -> tuple[Critique, ...]:
     """Stage 3, ∂L/∂ŷ: how should each output change to improve its evaluation?"""
-    evaluations = _by_example(step.evaluate)
-    return await _critiques(step, context, "output_critique", lambda name, _: {"evaluation": evaluations[name].text})
+    each = context.method.critiques
+
+    async def one(example: Example) -> list[Critique]:
+        pairs = [
+            (n * each + index, {"output": prediction.output, "evaluation": evaluation.text})
+            for n, (prediction, evaluation) in enumerate(_criticised(step, context, example.id))
+            for index in range(each)
+        ]
+        return await together(_criticise(step, context, "output_critique", example, index, shown) for index, shown in pairs)
+
+    return await _each(step, context, "output_critique", one)
 
 
 async def prompt_critique(step: Step, context: Context) -> tuple[Critique, ...]:
     """Stage 4, ∂L/∂θ by a chain rule: how should the prompt change, so that each output follows its critique?"""
-    critiques = {(critique.example, critique.index): critique.text for critique in step.output_critique}
-    return await _critiques(step, context, "prompt_critique", lambda *place: {"output_critique": critiques[place]})
-
-
-async def _critiques(step: Step, context: Context, stage: Stage, feedback: Callable[[str, int], dict[str, str]]) -> tuple[Critique, ...]:
-    """Ask the critic about each output; `feedback` gives what this stage tells it besides prompt, input and output."""
-    predictions = _by_example(step.predict)
-    template = getattr(context.method.templates, stage)
 
     async def one(example: Example) -> list[Critique]:
-        shown = {"prompt": step.prompt, "input": example.input, "output": predictions[example.id].output}
-        return await together(ask(example, shown, index) for index in range(context.method.critiques))
+        outputs = [prediction.output for prediction in _records(step, "predict", example.id)]
+        criticised = [critique for critique in _records(step, "output_critique", example.id) if not critique.lost]
+        shown = [
+            (c.index, {"output": outputs[min(c.index // context.method.critiques, len(outputs) - 1)], "output_critique": c.text})
+            for c in criticised
+        ]
+        return await together(_criticise(step, context, "prompt_critique", example, index, words) for index, words in shown)
 
-    async def ask(example: Example, shown: dict[str, str], index: int) -> Critique:
-        text = fill(template, **shown, **feedback(example.id, index))
-        call = await context.ask("critic", stage, _user(text), example=example.id, index=index)
-        return Critique(example=example.id, index=index, text=call.text.strip(), call=call.key)
-
-    return tuple(c for critiques in await _each(step, context, stage, one, _criticised(step, context)) for c in critiques)
+    return await _each(step, context, "prompt_critique", one)
 
 
-def _criticised(step: Step, context: Context) -> list[Example]:
-    """The examples whose outputs are criticised: all of the batch, or those that the evaluation calls wrong."""
-    if not context.method.errors_only:
-        return context.examples(step)
-    predictions, evaluations = _by_example(step.predict), _by_example(step.evaluate)
-    return [e for e in context.examples(step) if not judged_right(context.task, predictions[e.id], evaluations[e.id])]
+async def _criticise(step: Step, context: Context, stage: Stage, example: Example, index: int, shown: dict[str, str]) -> Critique:
+    text = fill(getattr(context.method.templates, stage), prompt=step.prompt, input=example.input, **shown)
+    call = await context.ask("critic", stage, _user(text), example=example.id, index=index)
+    heard = listen(call)
+    return Critique(example=example.id, index=index, text="" if heard.lost else heard.text.strip(), **_heard(call, heard))
+
+
+def _criticised(step: Step, context: Context, example: str) -> list[tuple[Prediction, Evaluation]]:
+    """The outputs on an example that are criticised: all, or those that the evaluation calls wrong."""
+    pairs = list(zip(_records(step, "predict", example), _records(step, "evaluate", example), strict=False))
+    return [pair for pair in pairs if not (context.method.errors_only and judged_right(context.task, *pair))]
 
 
 async def rewrite(step: Step, context: Context) -> tuple[Candidate, ...]:
     """Stage 5: candidate prompts, from what the update has to go by: critiques, evaluated examples, or only the old prompt."""
     if context.origin and _same(step, context.origin, "rewrite"):
-        return context.origin.rewrite
+        return context.origin.rewrite or ()
     orders = [order for order in _orders(step, context) for _ in range(context.method.candidates)]
 
     async def one(index: int, template: str, text: str, **place: Any) -> Candidate:
         call = await context.ask("optimizer", "rewrite", _user(text), index=index)
-        new = new_prompt(call.text, template)
-        if context.method.add_only:
+        heard = listen(call)
+        new = "" if heard.lost else new_prompt(heard.text, template)
+        if not (new or heard.lost):
+            heard = heard._replace(lost="no reply", why="the reply holds no prompt")
+        if new and context.method.add_only:
             new = "\n".join(filter(None, [step.prompt, _without(step.prompt, new)]))
-        return Candidate(index=index, prompt=new or step.prompt, call=call.key, **place)
+        return Candidate(index=index, prompt=new, **_heard(call, heard), **place)
 
     first = await together(one(index, *order[:2], **order[2]) for index, order in enumerate(orders))
-    again = [candidate for candidate in first for _ in range(context.method.paraphrases)]
+    again = [candidate for candidate in first if not candidate.lost for _ in range(context.method.paraphrases)]
     template = context.method.templates.paraphrase
     others = await together(
         one(len(first) + n, template, fill(template, prompt=candidate.prompt), paraphrase_of=candidate.index)
@@ -213,9 +240,10 @@ def _orders(step: Step, context: Context) -> list[tuple[str, str, dict[str, Any]
             return [(templates.improve, fill(templates.improve, prompt=step.prompt), {})]
         case "one-step":
             return [(templates.one_step, fill(templates.one_step, prompt=step.prompt, examples=text), {}) for text in _told(step, context)]
-    past = [critique for before in context.past for critique in before.prompt_critique or ()]
+    past = [critique for before in context.past for critique in before.prompt_critique or () if not critique.lost]
     template = templates.add if method.add_only else (templates.rewrite_momentum if past else templates.rewrite)
-    groups = [(c,) for c in step.prompt_critique] if method.apart else [step.prompt_critique] * bool(step.prompt_critique)
+    whole = [critique for critique in step.prompt_critique or () if not critique.lost]
+    groups = [[critique] for critique in whole] if method.apart else [whole] * bool(whole)
     return [
         (
             template,
@@ -228,35 +256,40 @@ def _orders(step: Step, context: Context) -> list[tuple[str, str, dict[str, Any]
 
 def _told(step: Step, context: Context) -> list[str]:
     """The examples with their evaluations, told in one text; nothing where there is none to tell."""
-    predictions, evaluations = _by_example(step.predict), _by_example(step.evaluate)
     told = [
-        fill(
-            context.method.templates.one_step_example,
-            input=example.input,
-            output=predictions[example.id].output,
-            evaluation=evaluations[example.id].text,
-        )
-        for example in _criticised(step, context)
+        fill(context.method.templates.one_step_example, input=example.input, output=prediction.output, evaluation=evaluation.text)
+        for example in context.examples(step)
+        for prediction, evaluation in _criticised(step, context, example.id)
     ]
     return ["\n\n".join(told)] if told else []
 
 
 async def select(step: Step, context: Context) -> Selection:
-    """Stage 6: which prompt the step ends with; the old prompt wins a tie."""
-    method = context.method
-    if not step.rewrite and method.beam == 1:
-        return Selection(chosen=-1, reason=NOTHING_WRONG)
+    """Stage 6: which prompt the step ends with; the old prompt wins a tie, and what was lost cannot be chosen."""
+    if context.origin and _same(step, context.origin, "select") and context.origin.select:
+        return context.origin.select
+    method, whole = context.method, [candidate for candidate in step.rewrite or () if not candidate.lost]
+    if not whole and method.beam == 1:
+        return Selection(chosen=-1, reason=_nothing_to_choose(step))
     if method.selection == "naive":
-        return Selection(chosen=0, reason="the one candidate, taken as it is")
+        return Selection(chosen=whole[0].index, reason="the one candidate, taken as it is")
     if method.selection == "random":
-        place = f"{context.seed}/{step.depth}/{step.variable}/{step.replicate('select')}"
-        return Selection(chosen=Random(place).randrange(len(step.rewrite)), reason=f"one of {len(step.rewrite)} candidates, at random")
-    return await _validated(step, context)
+        place = f"{context.seed}/{step.depth}/{step.variable}/{step.draw('select')}"
+        return Selection(chosen=Random(place).choice(whole).index, reason=f"one of {len(whole)} candidates, at random")
+    return await _validated(step, context, whole)
 
 
-async def _validated(step: Step, context: Context) -> Selection:
+def _nothing_to_choose(step: Step) -> str:
+    """Why there is no candidate: each was lost, or the critiques that it would have followed were, or nothing was called wrong."""
+    if step.rewrite:
+        return f"no candidate can be used: {step.rewrite[0].why}"
+    lost = [critique for stage in (step.output_critique, step.prompt_critique) for critique in stage or () if critique.lost]
+    return f"no critique can be used, so nothing was rewritten: {lost[0].why}" if lost else NOTHING_WRONG
+
+
+async def _validated(step: Step, context: Context, whole: list[Candidate]) -> Selection:
     labels = context.method.validation_labels
-    prompts = {-1: step.prompt} | {candidate.index: candidate.prompt for candidate in step.rewrite}
+    prompts = {-1: step.prompt} | {candidate.index: candidate.prompt for candidate in whole}
     distinct = list(dict.fromkeys(prompts.values()))
     found = await together(context.score(prompt) for prompt in distinct)
     shares = {prompt: share_right(score, task, labels) for prompt, (score, task) in zip(distinct, found, strict=True)}
@@ -265,30 +298,15 @@ async def _validated(step: Step, context: Context) -> Selection:
     kept = [index for n, index in enumerate(ranked) if prompts[index] not in {prompts[before] for before in ranked[:n]}]
     wrong = ", as wrong labels count it" if labels == "wrong" else ""
     reason = "no candidate is better than the old prompt" if ranked[0] < 0 else "best on the validation split"
-    reason = reason if step.rewrite else NOTHING_WRONG
+    reason = reason if whole else _nothing_to_choose(step)
     beam = tuple(kept[: context.method.beam]) if context.method.beam > 1 else ()
     return Selection(chosen=ranked[0], scores={str(i): v for i, v in scores.items()}, labels=labels, kept=beam, reason=reason + wrong)
-
-
-STAGE_FUNCTIONS: dict[Stage, Callable[[Step, Context], Awaitable[Any]]] = {
-    "predict": predict,
-    "evaluate": evaluate,
-    "output_critique": output_critique,
-    "prompt_critique": prompt_critique,
-    "rewrite": rewrite,
-    "select": select,
-}
-
-
-def accuracy(score: Score) -> float:
-    """The share of right answers, 0 to 1; unparsed answers count as wrong."""
-    return sum(answer.correct for answer in score.answers) / len(score.answers)
 
 
 def share_right(score: Score, task: Subject, labels: str) -> float:
     """Accuracy of a score as "correct" labels or "wrong" ones count it; only a selection looks at the latter."""
     if labels == "correct":
-        return accuracy(score)
+        return score.accuracy
     right = [task.correct(answer.answer, task.wrong_label(task.example(answer.example))) for answer in score.answers]
     return sum(right) / len(right)
 
@@ -304,53 +322,32 @@ async def together(work: Any) -> list[Any]:
     return [task.result() for task in tasks]
 
 
-async def _each(
-    step: Step, context: Context, stage: Stage, make: Callable[[Example], Awaitable[Any]], examples: list[Example] | None = None
-) -> tuple[Any, ...]:
+async def _each(step: Step, context: Context, stage: Stage, make: Callable[[Example], Awaitable[list[Any]]]) -> tuple[Any, ...]:
     """What `make` gives for each example, or what the origin has where nothing it depends on has changed."""
     kept = _unchanged(step, context.origin, stage)
 
-    async def one(example: Example) -> Any:
+    async def one(example: Example) -> list[Any]:
         return kept[example.id] if example.id in kept else await make(example)
 
-    return tuple(await together(one(example) for example in (context.examples(step) if examples is None else examples)))
+    return tuple(record for records in await together(map(one, context.examples(step))) for record in records)
 
 
-def upstream(step: Step, stage: Stage) -> tuple[Stage, ...]:
-    """The stages of the step whose records `stage` reads."""
-    reads: dict[Stage, tuple[Stage, ...]] = {
-        "predict": (),
-        "evaluate": ("predict",),
-        "output_critique": ("predict", "evaluate"),
-        "prompt_critique": ("predict", "output_critique"),
-        "rewrite": ("prompt_critique",) if "prompt_critique" in step.stages else ("predict", "evaluate"),
-        "select": ("rewrite",),
-    }
-    return tuple(before for before in reads[stage] if before in step.stages)
-
-
-def _unchanged(step: Step, origin: Step | None, stage: Stage) -> dict[str, Any]:
+def _unchanged(step: Step, origin: Step | None, stage: Stage) -> dict[str, list[Any]]:
     """The origin's records of `stage`, by example, whose inputs in this step are the same as they were there."""
-    if origin is None or getattr(origin, stage) is None or step.replicate(stage) != origin.replicate(stage):
+    if origin is None or getattr(origin, stage) is None or step.draw(stage) != origin.draw(stage):
         return {}
     reads = upstream(step, stage)
     same = [name for name in step.batch if all(_records(step, before, name) == _records(origin, before, name) for before in reads)]
-    several = stage in ("output_critique", "prompt_critique")
-    found = {example: _records(origin, stage, example) for example in same}
-    return {example: records if several else records[0] for example, records in found.items() if records}
+    return {example: _records(origin, stage, example) for example in same}
 
 
 def _same(step: Step, origin: Step, stage: Stage) -> bool:
     unchanged = all(getattr(step, before) == getattr(origin, before) for before in upstream(step, stage))
-    return unchanged and getattr(origin, stage) is not None and step.replicate(stage) == origin.replicate(stage)
+    return unchanged and getattr(origin, stage) is not None and step.draw(stage) == origin.draw(stage)
 
 
 def _records(step: Step, stage: Stage, example: str) -> list[Any]:
     return [record for record in getattr(step, stage) or () if record.example == example]
-
-
-def _by_example(records: Any) -> dict[str, Any]:
-    return {record.example: record for record in records}
 
 
 def _list(critiques: Iterable[Critique]) -> str:

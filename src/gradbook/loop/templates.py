@@ -7,30 +7,10 @@ from importlib.resources import files
 from pydantic import model_validator
 
 from gradbook.errors import MethodError
+from gradbook.loop.table import STAGE_INFO
 from gradbook.records import Record
 
-NEEDED: dict[str, tuple[str, ...]] = {
-    "evaluation_right": (),
-    "evaluation_wrong": ("label",),
-    "evaluation_unparsed": ("label",),
-    "evaluation_none": (),
-    "output_critique": ("input", "output", "evaluation"),
-    "prompt_critique": ("prompt", "output_critique"),
-    "rewrite": ("prompt", "critiques"),
-    "rewrite_momentum": ("prompt", "past", "critiques"),
-    "add": ("prompt", "critiques"),
-    "one_step": ("prompt", "examples"),
-    "one_step_example": ("input", "output", "evaluation"),
-    "paraphrase": ("prompt",),
-    "improve": ("prompt",),
-    "critic_seed": (),
-    "critic_input": ("input", "output"),
-    "critic_binary": (),
-    "critic_score": (),
-    "verdict_right": (),
-    "verdict_wrong": ("label",),
-    "verdict_unparsed": ("label",),
-}
+NEEDED = {name: needed for info in STAGE_INFO.values() for name, needed in info.templates.items()}
 ALLOWED = ("answer", "label", "input", "output", "evaluation", "prompt", "output_critique", "critiques", "past", "examples")
 _DEFAULTS = tomllib.loads(files("gradbook.loop").joinpath("templates.toml").read_text(encoding="utf-8"))
 

@@ -12,7 +12,7 @@ from gradbook import background
 from gradbook.errors import ModelError
 from gradbook.models.budget import Budget, most, used
 from gradbook.models.cache import CallCache, key_of
-from gradbook.records import Call, Spent
+from gradbook.records import Call, Spent, short_id
 
 if TYPE_CHECKING:  # the openai library takes half a second to import, and reading a case needs none of it
     import openai
@@ -106,7 +106,19 @@ class Model:
         messages = [{"role": "system", "content": system}] if system is not None else []
         return background.run(self.complete([*messages, {"role": "user", "content": text}], seed=seed, replicate=replicate)).text
 
-    async def complete(self, messages: Messages, *, seed: int | None = None, replicate: int = 0) -> Call:
+    @property
+    def id(self) -> str:
+        """What its numbers are filed under: the hash of identity and sampling."""
+        return short_id(self.identity, self.sampling)
+
+    def key(self, messages: Messages, *, seed: int | None = None, replicate: int = 0) -> str:
+        """The content address of a call."""
+        sampling = self.sampling if seed is None else {**self.sampling, "seed": seed}
+        return key_of(self.identity, messages, sampling, replicate)
+
+    async def complete(
+        self, messages: Messages, *, seed: int | None = None, replicate: int = 0, landed: Callable[[Call], None] = lambda _: None
+    ) -> Call:
         """One call: from the cache, from an identical call that is under way, or from the endpoint.
 
         Cancelling stops a local model at once. A request that has gone out to a remote one will be paid anyway: it
@@ -121,12 +133,12 @@ class Model:
             BudgetExceeded: the call could pass the budget, so it was not made.
             ModelError: the endpoint refused, did not answer, or answered nonsense; retries are used up.
         """
-        work = self._complete(messages, seed, replicate)
+        work = self._complete(messages, seed, replicate, landed)
         if asyncio.get_running_loop() is background.loop():
             return await work
         return await asyncio.wrap_future(background.submit(work))
 
-    async def _complete(self, messages: Messages, seed: int | None, replicate: int) -> Call:
+    async def _complete(self, messages: Messages, seed: int | None, replicate: int, landed: Callable[[Call], None]) -> Call:
         sampling = self.sampling if seed is None else {**self.sampling, "seed": seed}
         key = key_of(self.identity, messages, sampling, replicate)
         looked_up = self.cache is not None and key not in self._flights  # a flight may have cached its reply and not landed yet
@@ -137,7 +149,7 @@ class Model:
             self._unclaimed.discard(key)
             fresh = True
         self.cached += not fresh
-        return Call(
+        call = Call(
             key=key,
             model=self.name,
             messages=tuple(messages),
@@ -147,6 +159,8 @@ class Model:
             cached=not fresh,
             **value,
         )
+        landed(call)
+        return call
 
     async def _join(self, key: str, messages: Messages, sampling: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """The reply of the one flight for `key`, and whether this caller is the first to get it, and so has paid for it."""

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from gradbook.errors import TaskError
-from gradbook.records import SPLITS, Example, SplitName
+from gradbook.records import SPLITS, Example, SplitName, short_id
 from gradbook.tasks import table
 from gradbook.tasks.answers import Answer, LabelAnswer, NumberAnswer, TextAnswer, detect
 from gradbook.tasks.wrong import wrong_label
@@ -65,6 +65,11 @@ class Task:
         """The class labels; () for numbers and free text."""
         return self.answer.labels
 
+    @property
+    def form(self) -> str:
+        """The id of the form in which a question is asked and read: format instruction and answer format."""
+        return form_of(self.settings())
+
     def split(self, name: SplitName) -> tuple[Example, ...]:
         """The examples of "train", "validation" or "test"; raises TaskError for any other name."""
         if name not in SPLITS:
@@ -85,7 +90,7 @@ class Task:
         """The system message: `prompt`, a blank line, the format instruction."""
         return f"{prompt}\n\n{self.format_instruction}" if self.format_instruction else prompt
 
-    def parse(self, output: str) -> str | None:
+    def parse(self, output: str, cut: bool = False) -> str | None:
         """The answer read from a model's reply; None where it gives none."""
         return self.parser(output) if self.parser else self.answer.parse(output)
 
@@ -217,6 +222,12 @@ class Task:
         counts = Counter(label for example in self.split(name) for label in self.classes(example.target))
         shares = [f"{counts[label] / max(1, counts.total()):.0%}" for label in self.labels[:_SHOWN]]
         return f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{cell}</td>' for cell in (len(self.split(name)), *shares))}</tr>"
+
+
+def form_of(settings: dict[str, Any]) -> str:
+    """`Task.form` of a task's settings; what an answer format has by default counts for nothing, so that a later version may add to it."""
+    answer = TypeAdapter(Answer).validate_python(settings["answer"])
+    return short_id(settings["format_instruction"], answer.kind, answer.model_dump(mode="json", exclude_defaults=True))
 
 
 def _file_options(loader: str, path: str | Path, input: str, target: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,415 @@
+"""Recording: the read side of a case. It runs nothing and needs no model, no lock and no right to write."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gradbook import effects, settings, tables
+from gradbook.edits import superseded
+from gradbook.effects import Comparison
+from gradbook.errors import CaseError
+from gradbook.files import Folder
+from gradbook.journal import NAME, Journal, ScoreEntry, State
+from gradbook.ledger import Ledger, Place
+from gradbook.loop import Method
+from gradbook.loop.critic import CriticTask
+from gradbook.loop.stages import Subject
+from gradbook.metrics import Metrics
+from gradbook.records import STAGES, Edit, Question, Role, Score, Spent, SplitName, Stage, Step, Variable, sha256, short_id
+from gradbook.tasks import Task
+
+
+@dataclass(frozen=True)
+class Change:
+    """An edit on the way to a step: `step` is where it was made, `superseded` says that what it wrote does not stand any more."""
+
+    step: int
+    edit: Edit
+    superseded: bool
+
+
+class Recording:
+    """A recorded case, to be read: its tree of steps, scores, notes and tables.
+
+    Args:
+        path: the folder. It holds `journal.jsonl` (what happened), `calls.jsonl` (every call) and `case.toml` (settings).
+        task: only for a task with a parser or a scorer of its own, which a case cannot keep.
+
+    Raises:
+        CaseError: the folder is no case, is damaged, or holds something else than plain files.
+    """
+
+    read_only_because = "it is open as a recording"
+
+    def __init__(self, path: str | Path, task: Task | None = None) -> None:
+        self._folder = Folder(path)
+        if not self._folder.has(NAME):
+            raise CaseError(f"{self.path} is not a case: it holds no journal.jsonl; pass task= to gb.Case to make one there")
+        self._load(task)
+
+    def _load(self, task: Task | None) -> None:
+        self._folder.check()
+        self._journal = Journal(self._folder, lambda: settings.read(self._folder))
+        self.task = self._recorded_task() if task is None else task
+        if any(tuple(self.task.split(split)) != examples for split, examples in self._state.splits.items()):
+            raise CaseError(f"{self.path} was made with other examples than {self.task.name} has now; leave task= out, or make a new case")
+        self._ledger = Ledger(self._folder, self._unfinished)
+        self._methods: dict[int, Method] = {}
+        self._metrics: dict[Question, tuple[ScoreEntry, Metrics]] = {}
+        self._preferred: dict[Variable, str] = {}
+
+    def _recorded_task(self) -> Task:
+        return settings.task(self.path / NAME, self._state.task, self._state.splits)
+
+    @property
+    def _state(self) -> State:
+        return self._journal.state
+
+    @property
+    def path(self) -> Path:
+        """The folder, in full."""
+        return self._folder.path
+
+    @property
+    def title(self) -> str:
+        """The line that says what the case is about."""
+        return self._state.title
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be recorded through this object; `read_only_because` says why."""
+        return bool(self.read_only_because)
+
+    @property
+    def seed(self) -> int:
+        """The case seed, which the seed of every call derives from."""
+        return self._state.seed
+
+    @property
+    def current(self) -> Step:
+        """The step that a person is at; the next one starts from its chosen prompt."""
+        return self[self._state.current]
+
+    @property
+    def journal_sha256(self) -> str:
+        """The SHA-256 of the journal as it is now."""
+        return hashlib.sha256(self._folder.read(NAME)).hexdigest()
+
+    def __getitem__(self, step: int) -> Step:
+        """The step with this id, as far as it has run."""
+        try:
+            return self._state.steps[step]
+        except KeyError:
+            raise CaseError(f"{self.path} has no step {step}; its steps are 0 to {len(self) - 1}") from None
+
+    def __iter__(self) -> Iterator[Step]:
+        """All steps, in the order in which they were begun; the root, step 0, first."""
+        return iter(list(self._state.steps.values()))
+
+    def __len__(self) -> int:
+        return len(self._state.steps)
+
+    def __repr__(self) -> str:
+        names = ", ".join(dict.fromkeys(facts["name"] for facts in self.model_facts.values())) or "no model"
+        return f"{type(self).__name__}({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, recorded with {names})"
+
+    # --- how it was made -----------------------------------------------------------------------------------------------
+
+    @property
+    def method(self) -> Method:
+        """The method that steps from here on follow."""
+        return self._method(len(self._state.methods) - 1)
+
+    def method_of(self, step: Step | int) -> Method:
+        """The method that a step follows, a branch that of its origin."""
+        return self._method(self._state.method_of[self._step(step).id])
+
+    def _method(self, place: int) -> Method:
+        if place not in self._methods:
+            self._methods[place] = Method(**self._state.methods[place])
+        return self._methods[place]
+
+    def subject(self, step: Step | int) -> Subject:
+        """What a step's prompt is for: the task, or for a critic's step to judge the outputs of the step before."""
+        step = self._step(step)
+        if step.variable == "prompt" or step.parent is None:
+            return self.task
+        return CriticTask(self.task, self.method_of(step), {p.example: p for p in self[step.parent].predict or ()})
+
+    @property
+    def model_facts(self) -> dict[str, dict[str, Any]]:
+        """Every model on record by its id (the hash of identity and sampling): id, name, identity, kind, sampling."""
+        return self._state.models
+
+    def models_of(self, step: Step | int) -> dict[Stage, dict[Role, dict[str, Any]]]:
+        """The models that a step's stages asked, by stage and role; empty for a stage that asked none."""
+        made = self._state.made_by[self._step(step).id]
+        return {stage: {role: self._facts(id) for role, id in models.items()} for stage, models in made.items()}
+
+    def shown_model(self, variable: Variable = "prompt") -> dict[str, Any] | None:
+        """The one model whose scores are shown, in tables, tree and export: the one at hand where it has any, else the last that scored."""
+        scored = self._state.scored_by.get(variable, {})
+        preferred = self._preferred.get(variable)
+        id = preferred if preferred in scored else next(reversed(scored), preferred)
+        return None if id is None else self._facts(id)
+
+    @property
+    def other_models(self) -> list[str]:
+        """The names of the models whose scores are on record and not shown."""
+        shown = {facts["id"] for variable in ("prompt", "critic") if (facts := self.shown_model(variable))}  # type: ignore[arg-type]
+        return [self._facts(id)["name"] for models in self._state.scored_by.values() for id in models if id not in shown]
+
+    def _facts(self, id: str) -> dict[str, Any]:
+        return self._state.models.get(id, {"id": id, "name": "unknown", "identity": "", "kind": "", "sampling": {}})
+
+    def replicates(self, step: Step | int, stage: Stage) -> dict[int, Step]:
+        """The replicates of a step that are fresh from a stage on, by their number."""
+        found = self._state.replicates.get((self._step(step).id, stage), {})
+        return {number: self[id] for number, id in sorted(found.items())}
+
+    def changes(self, step: Step | int) -> list[Change]:
+        """Every edit on the way from the first origin to a step, in order."""
+        line = [self._step(step)]
+        while (origin := line[-1].origin) is not None:
+            line.append(self[origin])
+        made = [(at, edit) for at in reversed(line) if at.replicate_of is None for edit in at.edits]
+        return [Change(at.id, edit, superseded(edit, line[0])) for at, edit in made]
+
+    # --- scores --------------------------------------------------------------------------------------------------------
+
+    def question(
+        self, step: Step | int, split: SplitName, replicate: int = 0, variable: Variable | None = None, model: str | None = None
+    ) -> Question:
+        """What a score of the prompt that a step ends with is of; by default of the model whose scores are shown."""
+        step = self._step(step)
+        variable = variable or step.variable
+        if model is None:
+            model = (self.shown_model(variable) or {"id": ""})["id"]
+        prompt, judged, form = step.ends_with(variable), None, self.task.form
+        if variable == "critic":
+            judged, form = sha256(step.ends_with("prompt")), short_id(*CriticTask.form(self.method_of(step)))
+        return Question(prompt=sha256(prompt), judged=judged, split=split, replicate=replicate, model=model or "", form=form)
+
+    def scored(self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None) -> Score | None:
+        """The recorded score of what a step ends with on a split, or None where it was never scored or nothing is chosen yet.
+
+        A critic's step is scored by its verdicts on the outputs of its time; `variable` asks for the other prompt.
+        """
+        entry = self._entry(self._step(step), split, replicate, variable)
+        return entry.score if entry else None
+
+    def metrics(self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None) -> Metrics | None:
+        """The metrics of a recorded score, or None where it was never scored."""
+        step = self._step(step)
+        question = self.question(step, split, replicate, variable)
+        return self.metrics_on(question) if step.done and question in self._state.scores else None
+
+    def _entry(self, step: Step, split: SplitName, replicate: int, variable: Variable | None) -> ScoreEntry | None:
+        return self._state.scores.get(self.question(step, split, replicate, variable)) if step.done else None
+
+    def recorded_questions(self) -> list[Question]:
+        """What is scored, by any model, in the order in which it was."""
+        return list(self._state.scores)
+
+    def metrics_on(self, question: Question) -> Metrics:
+        """The metrics of one of `recorded_questions`."""
+        entry = self._state.scores[question]
+        known = self._metrics.get(question)
+        if known is None or known[0] is not entry:  # a score that was made again takes the place of the earlier one
+            known = self._metrics[question] = entry, Metrics.of(entry.score.answers, self.task)
+        return known[1]
+
+    def prompt_text(self, sha: str) -> str:
+        """The text of a prompt that was scored, by its SHA-256; raises CaseError where it is not on record."""
+        try:
+            return self._state.prompts[sha]
+        except KeyError:
+            raise CaseError(f"{self.path} holds no prompt whose SHA-256 is {sha}") from None
+
+    def best(self, split: SplitName = "validation") -> Step:
+        """The step whose prompt has the best recorded accuracy on a split, the earliest where several have.
+
+        Raises:
+            CaseError: no step is scored on the split.
+        """
+        found = {step.id: metrics.accuracy.value for step in self if (metrics := self.metrics(step, split, variable="prompt"))}
+        if not found:
+            raise CaseError(f"no step of {self.path} is scored on {split}; score one with case.score(step, {split!r})")
+        return self[max(found, key=lambda step: (found[step], -step))]
+
+    # --- comparisons ---------------------------------------------------------------------------------------------------
+
+    def default_split(self, *steps: Step | int) -> SplitName:
+        """The split to compare steps on: one that no selection on the way to them has looked at."""
+        return "test" if any(self.chosen_on_validation(step) for step in steps) else "validation"
+
+    def chosen_on_validation(self, step: Step | int) -> bool:
+        """Whether a selection on the way to a step, or by its method, looks at the validation split."""
+        here: Step | None = self._step(step)
+        while here is not None:
+            if here.parent is None:
+                return self.method.validates if here.id == self._step(step).id else False
+            if self.method_of(here).validates:
+                return True
+            here = self[here.parent]
+        return False
+
+    def compare(
+        self, before: Step | int, after: Step | int, split: SplitName | None = None, *, replicates: int | None = None, across_models: bool = False
+    ) -> Comparison:
+        """Compare two steps on the same examples, with the replicates that are on record.
+
+        Args:
+            before, after: steps, or their ids.
+            split: "train", "validation" or "test"; by default one that no selection has looked at.
+            replicates: at most so many runs without a change; by default all there are.
+            across_models: compare although different models made the two arms; the verdict says so.
+
+        Raises:
+            CaseError: a step is not done, a score is missing, or the arms were made by different models.
+        """
+        split = split or self.default_split(before, after)
+        found = self.comparison(before, after, split, replicates, across_models)
+        if found is None:
+            a, b = self._step(before).id, self._step(after).id
+            raise CaseError(f"steps {a} and {b} are not both scored on {split} by one model; open the case with gb.Case and a model to score them")
+        return found
+
+    def comparison(
+        self, before: Step | int, after: Step | int, split: SplitName, replicates: int | None = None, across_models: bool = False
+    ) -> Comparison | None:
+        """The comparison as far as it is on record, or None where a score is missing."""
+        a, b = self._step(before), self._step(after)
+        mixed = self._comparable(a, b, across_models)
+        first, second = self._entry(a, split, 0, b.variable), self._entry(b, split, 0, None)
+        if first is None or second is None:
+            return None
+        stage = effects.rerun_from(a, b, self.method_of(b))
+        floors = [self._floor(step, b.variable, stage, split, replicates) for step in (a, b)]
+        return Comparison(
+            before_step=a.id,
+            after_step=b.id,
+            split=split,
+            before=self.metrics_on(self.question(a, split, 0, b.variable)),
+            after=self.metrics_on(self.question(b, split)),
+            flips=tuple(effects.flips(first.score, second.score)),
+            floor=(first.right / first.total, *floors[0]),
+            after_floor=(second.right / second.total, *floors[1]),
+            resampled=stage,
+            model=(self.shown_model(b.variable) or {"name": "unknown"})["name"],
+            chosen_here=split == "validation" and (self.chosen_on_validation(a) or self.chosen_on_validation(b)),
+            mixed=mixed,
+        )
+
+    def _floor(self, step: Step, variable: Variable, stage: Stage | None, split: SplitName, most: int | None) -> list[float]:
+        """Accuracies of a step's replicates that are on record."""
+        if stage is None:
+            entries, number = [], 1
+            while entry := self._entry(step, split, number, variable):
+                entries.append(entry)
+                number += 1
+        else:
+            entries = [e for number, s in self.replicates(step, stage).items() if (e := self._entry(s, split, number, None))]
+        return [entry.right / entry.total for entry in entries][:most]
+
+    def _comparable(self, before: Step, after: Step, across_models: bool) -> tuple[str, ...]:
+        """The names of the models that made the two arms, where they are different ones.
+
+        Raises:
+            CaseError: a step is not done, a critic is set against none, or the models differ and `across_models` is not set.
+        """
+        for step in (before, after):
+            if not step.done:
+                raise CaseError(f"step {step.id} is not done; run its stages first")
+        if after.variable == "critic" and not before.ends_with("critic"):
+            raise CaseError(
+                f"step {after.id} is of the critic, and step {before.id} has none: compare it with a step that was evaluated by a critic"
+            )
+        if before.parent != after.parent or before.id == after.id:
+            return ()  # a step and one after it: the second was not made in place of the first
+        made = [self._state.made_by[step.id] for step in (before, after)]
+        differ = [stage for stage in STAGES if made[0].get(stage) and made[1].get(stage) and made[0][stage] != made[1][stage]]
+        if not differ:
+            return ()
+        names = tuple(" and ".join(dict.fromkeys(self._facts(id)["name"] for id in arm[differ[0]].values())) for arm in made)
+        if not across_models:
+            raise CaseError(
+                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so the difference would be of models as well: make "
+                f"both with one model, as with case.replicate({before.id}, {differ[0]!r}), or ask for just that with across_models=True"
+            )
+        return names
+
+    # --- notes, time and money -----------------------------------------------------------------------------------------
+
+    def note(self, step: Step | int) -> str:
+        """The note on a step, in Markdown."""
+        return self._state.notes.get(self._step(step).id, "")
+
+    def seconds(self, step: Step | int) -> float:
+        """The wall time of a step's stages so far, in seconds."""
+        return self._state.seconds.get(self._step(step).id, 0.0)
+
+    @property
+    def spent(self) -> Spent:
+        """What the calls of this case have cost so far."""
+        return self._ledger.spent()
+
+    def spent_on(self, step: Step | int) -> Spent:
+        """What the stages of a step have cost so far."""
+        return self._ledger.spent("step", self._step(step).id)
+
+    def _unfinished(self, place: Place) -> bool:
+        """Whether the stage or score that a call was made for is not on record yet."""
+        kind, of, *rest = place
+        if kind == "step":
+            step = self._state.steps.get(of)
+            return step is not None and getattr(step, str(rest[0]), None) is None
+        return of not in self._state.question_ids
+
+    # --- to keep and to pass on ----------------------------------------------------------------------------------------
+
+    def export(self, path: str | Path) -> Path:
+        """Write the annotated case as `.ipynb` or as one `.html` file that reads without kernel and network."""
+        from gradbook.export import export  # notebooks and plots take a second to import, which reading need not wait for
+
+        return export(self, Path(path))
+
+    def steps(self) -> pd.DataFrame:
+        """One row a step: where it stands in the tree, its method and edits, the accuracy of the task's prompt on each split and
+        on the step's batch, a critic's agreement with the gold answers there, prompt, seconds, note, and the model that scored."""
+        return tables.steps(self)
+
+    def predictions(self) -> pd.DataFrame:
+        """One row an example of a step's batch: input, target, output, answer, evaluation and critiques."""
+        return tables.predictions(self)
+
+    def training(self, step: Step | int | None = None) -> pd.DataFrame:
+        """One row a score of the whole training split on the line of steps to `step` (by default the current one).
+
+        Where the method has `train_every`, at those epochs; without, wherever `score(step, "train")` was asked for.
+
+        Columns: step, batches, epoch, then metrics as in `scores`.
+        """
+        return tables.training(self, self.current if step is None else self._step(step))
+
+    def scores(self) -> pd.DataFrame:
+        """One row a score, of any model: prompt (SHA-256), the steps that end with it, split, replicate, model and metrics, shares 0 to 1.
+
+        low and high are the Wilson interval of the accuracy at 95 %; length is in characters, both it and tokens a mean.
+        """
+        return tables.scores(self)
+
+    def calls(self) -> pd.DataFrame:
+        """One row a call: what it was made for, role, model, whether this case paid it, messages, text, tokens, seconds, cost."""
+        rows = [
+            {"for": "/".join(map(str, line["for"])), "role": line["role"], "paid": line["paid"], **line["call"].model_dump()}
+            for line in self._ledger.lines()
+        ]
+        return pd.DataFrame(rows)
+
+    def _step(self, step: Step | int) -> Step:
+        return self[step if isinstance(step, int) else step.id]
