@@ -1,7 +1,7 @@
 """The ledger: `calls.jsonl`, which alone says what a case has paid; a line a call, written before anybody sees the reply.
 
-A line is `{"for": [...], "key": ..., "role": ..., "model": ..., "paid": true, "call": {...}}`; "for" is the place that the call was made for. A stage or score
-that was interrupted finds its finished calls here, whatever became of the call cache.
+A line is `{"for": [...], "key": ..., "role": ..., "model": ..., "paid": true, "call": {...}}`; "for" is the place that the call was
+made for. A stage or score that was interrupted finds its finished calls here, whatever became of the call cache.
 """
 
 import json
@@ -79,7 +79,9 @@ class Ledger:
                     paid = line.get("paid", not call.cached)
                     yield {"for": line["for"], "role": line["role"], "model": line.get("model", ""), "paid": bool(paid), "call": call}
                 except (KeyError, TypeError, AttributeError, ValidationError) as error:
-                    told = f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else repr(error)
+                    told = (
+                        f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else repr(error)
+                    )
                     raise CaseError(f"{self.path}, line {number}, is no call ({told[:120]}); restore the file from a copy") from None
 
     def texts(self, keys: Iterable[str]) -> dict[str, str]:

@@ -151,7 +151,7 @@ class Runner:
         question = self.question(what, split, replicate)
         async with self._lock("score", question):
             known = self.journal.state.scores.get(question)
-            if known is None or again and any(answer.lost == "no reply" for answer in known.score.answers):
+            if known is None or (again and any(answer.lost == "no reply" for answer in known.score.answers)):
                 await self._score(what, question, known.score.answers if known else ())
         return self.journal.state.scores[question].score
 
@@ -245,9 +245,7 @@ class Runner:
             meter.asked(role)
             call = self.ledger.find(here, model.key(messages, seed=seed, replicate=fresh))
             if call is None:
-                call = await model.complete(
-                    messages, seed=seed, replicate=fresh, landed=partial(self.ledger.add, here, role, model.id)
-                )
+                call = await model.complete(messages, seed=seed, replicate=fresh, landed=partial(self.ledger.add, here, role, model.id))
             meter.done()
             return call
 
