@@ -317,9 +317,5 @@ class Case(Recording):
             self.read_only_because = why
 
     def fork(self, path: str | Path, **options: Any) -> "Case":
-        """Copy the case's own files, and nothing else that is there, to a new folder and open the copy; `options` are those of `Case`."""
-        to = Folder(path)
-        if to.path.exists():
-            raise CaseError(f"{path} exists already; fork to a folder that does not")
-        self._folder.copy(to)
-        return Case(path, **options)
+        """Copy the case to a new folder and open the copy; `options` are those of `Case`."""
+        return Case(self.copy(path), **options)

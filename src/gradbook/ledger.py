@@ -17,7 +17,7 @@ from gradbook.records import Call, Role, Spent
 
 NAME = "calls.jsonl"
 Place = list[Any]
-"""What a call is made for: ("step", id, stage, example, index, replicate) or ("score", question, stage, example, index, replicate)."""
+"""What a call is made for: ("step", id, stage, example, index, replicate) or ("score", question, split, stage, example, index, replicate)."""
 
 
 class Ledger:
@@ -103,7 +103,7 @@ class Ledger:
         """Add a line to the sums, by kind, id and stage of its place, role and model."""
         if line["paid"] and self._sums is not None:
             kind, of, *rest = line["for"]
-            stage = rest[1] if kind == "score" and len(rest) > 4 else (rest[0] if rest else "")  # schema 1 named the split as well
+            stage = rest[kind == "score"]  # the place of a score names its split as well
             where = tuple(map(str, (kind, of, stage, line["role"], line["model"])))
             call = {"key": "", "model": "", "messages": (), "sampling": {}, "text": ""} | {
                 name: line["call"].get(name) for name in ("prompt_tokens", "completion_tokens", "cost")

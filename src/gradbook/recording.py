@@ -242,6 +242,10 @@ class Recording:
         """What is scored, by any model, in the order in which it was."""
         return list(self._state.scores)
 
+    def recorded(self, question: Question) -> Score:
+        """The score of one of `recorded_questions`."""
+        return self._state.scores[question].score
+
     def metrics_on(self, question: Question) -> Metrics:
         """The metrics of one of `recorded_questions`."""
         entry = self._state.scores[question]
@@ -406,6 +410,18 @@ class Recording:
         return of not in self._state.question_ids
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
+
+    def copy(self, path: str | Path) -> Path:
+        """Copy the case's own files, and nothing else that is there, to a new folder; returns its path.
+
+        Raises:
+            CaseError: the folder exists, or cannot be written.
+        """
+        to = Folder(path)
+        if to.path.exists():
+            raise CaseError(f"{path} exists already; copy to a folder that does not")
+        self._folder.copy(to)
+        return to.path
 
     def export(self, path: str | Path) -> Path:
         """Write the annotated case as `.ipynb` or as one `.html` file that reads without kernel and network."""
