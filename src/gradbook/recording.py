@@ -212,10 +212,20 @@ class Recording:
         variable = variable or step.variable
         if model is None:
             model = (self.shown_model(variable) or {"id": ""})["id"]
-        prompt, judged, form = step.ends_with(variable), None, self.task.form
-        if variable == "critic":
-            judged, form = sha256(step.ends_with("prompt")), short_id(*CriticTask.form(self.method_of(step)))
-        return Question(prompt=sha256(prompt), judged=judged, split=split, replicate=replicate, model=model or "", form=form)
+        asked = Question(prompt=sha256(step.ends_with(variable)), split=split, replicate=replicate, model=model, form=self.task.form)
+        if variable == "prompt":
+            return asked
+        judged = {"judged": sha256(step.ends_with("prompt")), "judged_model": self.outputs_by(step, split)}
+        return asked.model_copy(update=judged | {"form": short_id(*CriticTask.form(self.method_of(step)))})
+
+    def outputs_by(self, step: Step | int, split: SplitName) -> str:
+        """The id of the model whose outputs on a split a step's critic judges: the one whose outputs it learned from, where those of the
+        split are on record, else the one whose scores are shown."""
+        step = self._step(step)
+        batch = step if step.variable == "prompt" or step.parent is None else self[step.parent]
+        made = self._state.made_by[batch.id].get("predict", {}).get("task", "")
+        question = Question(prompt=sha256(step.ends_with("prompt")), split=split, model=made, form=self.task.form)
+        return made if question in self._state.scores else self._preferred.get("prompt") or (self.shown_model() or {"id": made})["id"]
 
     def scored(
         self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
