@@ -140,7 +140,7 @@ class Stub:
         path = head[0].split(" ")[1]
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or "{}")
-        if path.endswith("/chat/completions"):
+        if path.partition("?")[0].endswith("/chat/completions"):
             return await self._chat(Request(path, headers, body, time.monotonic(), self._in_flight + 1), writer)
         if path.endswith("/models"):
             status = 200 if self._allowed(headers) else 401

@@ -191,11 +191,13 @@ class Model:
         return call if _is_reply(call) else None
 
     def _call(self, flight: _Flight, **value: Any) -> Call:
-        prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens")
-        known = self.price and prompt is not None and completion is not None
-        cost = (prompt * self.price[0] + completion * self.price[1]) / 1e6 if known else None
-        named = {"key": flight.key, "model": self.name, "messages": tuple(flight.messages), "sampling": flight.sampling}
-        return Call(**named, replicate=flight.replicate, cost=cost, **value)
+        prompt, completion, cost = value.get("prompt_tokens"), value.get("completion_tokens"), None
+        if self.price and prompt is not None and completion is not None:
+            cost = (prompt * self.price[0] + completion * self.price[1]) / 1e6
+        messages = tuple(flight.messages)
+        return Call(
+            key=flight.key, model=self.name, messages=messages, sampling=flight.sampling, replicate=flight.replicate, cost=cost, **value
+        )
 
     def _tell(self, flight: _Flight, asker: _Asker, paid: bool) -> None:
         """Let one asker know; what goes wrong on its side is its own affair and not the others'."""

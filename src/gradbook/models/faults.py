@@ -44,7 +44,11 @@ _SENTENCES = {
     500: "{at} failed on {name} after {tried}{said}; try again later",
 }
 _HINTS = (
-    (_TOO_LONG, "The prompt is too long for the context of {name}{said}; shorten it, use a smaller batch, or lower max_tokens"),
+    (
+        _TOO_LONG,
+        "The prompt is too long for the context of {name}{said}; shorten it, use a smaller batch, lower max_tokens, "
+        "or connect an embedded model with a larger context",
+    ),
     (_NO_SYSTEM, "{name} takes no system message{said}; connect with merge_system=True, which puts it into the user's"),
     (_NO_SEED, "{name} takes no seed{said}; connect with seeded=False"),
 )

@@ -77,8 +77,8 @@ def connect(
     here = not base_url
     base_url, url_name = (_wrapped(base_url), "base_url") if base_url else (_environment("OPENAI_BASE_URL"), "OPENAI_BASE_URL")
     name = (name or os.environ.get("GRADBOOK_MODEL") or "").strip() or None
-    settings = {"retries": retries, "seeded": seeded, "merge_system": merge_system}
-    given = {"sampling": sampling or {}, "concurrency": concurrency, "timeout": timeout}
+    settings: dict[str, Any] = {"retries": retries, "seeded": seeded, "merge_system": merge_system}
+    given: dict[str, Any] = {"sampling": sampling or {}, "concurrency": concurrency, "timeout": timeout}
     if here and (_is_embedded(name) if name else not (base_url or api_key)):
         settings |= {"price": price or _FREE, "context": context, **_defaults("embedded", **given)}
         return _embedded(name or DEFAULT, progress, settings, budget, _cache(cache))
@@ -98,9 +98,7 @@ def from_spec(spec: ModelSpec) -> Model:
         settings = spec.model_dump(exclude={"name", "identity", "kind", "base_url", "weights", "cache"})
         model = _embedded(spec.weights or spec.name, True, settings, None, cache)
         if model.identity != spec.identity:
-            raise ModelError(
-                f"The weights {spec.weights} are not those that {spec.name} had here before: {model.identity}, not {spec.identity}."
-            )
+            raise ModelError(f"The weights {spec.weights} are {model.identity} here, not {spec.identity}; fetch those that the model had.")
         return model
     url, key = _environment("OPENAI_BASE_URL"), _environment("OPENAI_API_KEY")
     if url is None or public_url(url.get_secret_value()) != spec.base_url:  # the environment's may have a password
