@@ -76,7 +76,7 @@ class Case(Recording):
     def __repr__(self) -> str:
         models = ", ".join(dict.fromkeys(model.name for model in self.models.values())) or "no model"
         state = f"read only, {self.read_only_because}" if self.read_only else models
-        return f"Case({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, {state})"
+        return f"Case({self.path.name!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, {state})"
 
     # --- what a person does --------------------------------------------------------------------------------------------
 

@@ -130,7 +130,7 @@ class Recording:
 
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(facts["name"] for facts in self.model_facts.values())) or "no model"
-        return f"Recording({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, recorded with {names})"
+        return f"Recording({self.path.name!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, recorded with {names})"
 
     # --- how it was made -----------------------------------------------------------------------------------------------
 
@@ -387,7 +387,7 @@ class Recording:
         names = tuple(" and ".join(dict.fromkeys(self._facts(id)["name"] for id in arm[differ[0]].values())) for arm in made)
         if not across_models:
             raise CaseError(
-                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so the difference would be theirs as well: make "
+                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so they differ by that as well: make "
                 f"both with one model, as with case.replicate({before.id}, {differ[0]!r}), or ask for just that with across_models=True"
             )
         return names
