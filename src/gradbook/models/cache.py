@@ -17,7 +17,7 @@ from gradbook.errors import ModelError
 
 T = TypeVar("T")
 _PATIENCE = 30.0  # seconds to wait for another process that makes the file
-_BUSY = {"read": 0.05, "write": 2.0}  # seconds to wait for another process: reading is done on the loop, writing is not
+_BUSY = {"quick": 0.01, "patient": 2.0}  # seconds to wait for another process, on the loop and in a thread
 
 _PUT = """INSERT INTO calls VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE CASE WHEN json_valid(value)
 THEN coalesce(value ->> 'text', '') = '' OR value ->> 'finish_reason' = 'length' ELSE 1 END"""
@@ -51,10 +51,10 @@ class CallCache:
         self._start()
 
     def _start(self) -> None:
-        # readers never wait for a writer in this process, so each has a connection and a lock of its own
+        # what is done on the loop never waits for what is done in a thread, so each has a connection and a lock of its own
         self._pid = os.getpid()
         self._locks = {name: threading.Lock() for name in _BUSY}
-        self._databases = self._guard(self._open, "write")
+        self._databases = self._guard(self._open, "patient")
 
     def __repr__(self) -> str:
         return f"CallCache({str(self.path)!r})"
@@ -69,7 +69,7 @@ class CallCache:
             _parents.append(self._databases)
             self._start()
         try:
-            row = self._guard(lambda: self._databases["read"].execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone(), "read")
+            row = self._guard(lambda: self._databases["quick"].execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone(), "quick")
             value = json.loads(row[0]) if row else None
         except sqlite3.OperationalError:  # another process has locked the file
             if not self._told:
@@ -82,13 +82,25 @@ class CallCache:
             return None
         return value if isinstance(value, dict) else None
 
-    def put(self, key: str, value: dict[str, Any]) -> None:
-        """Keep `value` under `key`; what was first put there stays, unless it was no reply. May wait for another process that writes.
+    def put(self, key: str, value: dict[str, Any], wait: bool = True) -> bool:
+        """Keep `value` under `key`; what was first put there stays, unless it was no reply.
+
+        Args:
+            key, value: of the call.
+            wait: for another process that writes; may take 2 s.
+
+        Returns:
+            Whether it is kept: False only where another process writes and it should not wait.
 
         Raises:
             ModelError: the file is damaged or locked, or the disk is full.
         """
-        self._guard(lambda: self._databases["write"].execute(_PUT, (key, json.dumps(value))), "write")
+        name = "patient" if wait else "quick"
+        try:
+            self._guard(lambda: self._databases[name].execute(_PUT, (key, json.dumps(value))), name)
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file; the cache cannot be used afterwards."""
@@ -105,9 +117,9 @@ class CallCache:
                 for name, busy in _BUSY.items()
             }
             for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = NORMAL"):
-                opened["write"].execute(f"PRAGMA {pragma}")
-            opened["write"].execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            opened["write"].execute(f"PRAGMA busy_timeout = {_BUSY['write'] * 1000:.0f}")
+                opened["patient"].execute(f"PRAGMA {pragma}")
+            opened["patient"].execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            opened["patient"].execute(f"PRAGMA busy_timeout = {_BUSY['patient'] * 1000:.0f}")
         return opened
 
     def _guard(self, work: Callable[[], T], name: str) -> T:
@@ -115,7 +127,7 @@ class CallCache:
             with self._locks[name]:
                 return work()
         except (sqlite3.Error, OSError) as error:
-            if name == "read" and getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if name == "quick" and getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
             raise ModelError(
                 f"The call cache {self.path} cannot be used ({error}); free or move the file, name another folder in GRADBOOK_CACHE, "

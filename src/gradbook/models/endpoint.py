@@ -242,10 +242,11 @@ class Model:
         """Make the call, tell all who ask for it, cache it."""
         failure: BaseException | None = None
         try:
+            waited = self._slots.locked()
             await self._slots.acquire()
             flight.holds = True
             # another kernel may have made the call while this one waited
-            known = self._look_up(flight)
+            known = self._look_up(flight) if waited else None
             flight.call = known or await self._within(flight)
             if not known:
                 self._spent += Spent.of(flight.call)
@@ -269,9 +270,10 @@ class Model:
                 asker.done.set_result(flight.call.model_copy(update={"cached": not paid}))
 
     async def _keep(self, cache: CallCache, call: Call) -> None:
-        names = ("text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds")
+        value = call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"})
         try:
-            await asyncio.to_thread(cache.put, call.key, call.model_dump(include=set(names)))
+            if not cache.put(call.key, value, wait=False):
+                await asyncio.to_thread(cache.put, call.key, value)
         except ModelError as error:  # the reply is paid and must not be lost with it
             warnings.warn(f"A reply was not cached. {error}", RuntimeWarning, stacklevel=2)
 

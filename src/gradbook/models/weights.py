@@ -95,11 +95,11 @@ def fetch_hub(name: str, progress: bool = True) -> tuple[Path, str]:
     Raises:
         ModelError: a name of another form, Hugging Face is out of reach or has no such file, or it cannot be kept.
     """
-    owner, repo, *parts = [*name.removeprefix(HUB).split("/"), "", ""][: name.count("/") + 1 or 2]
-    filename = "/".join(parts)
-    if not (owner and repo and filename.endswith(".gguf")) or any(part in ("", ".", "..") for part in parts):
+    parts = name.removeprefix(HUB).split("/")
+    if len(parts) < 3 or not name.endswith(".gguf") or any(part in ("", ".", "..") for part in parts):
         raise ModelError(f"{name!r} should look like hf:OWNER/REPO/FILE.gguf.")
-    target = folder() / "hub" / owner / repo / filename
+    repo, filename = "/".join(parts[:2]), "/".join(parts[2:])
+    target = folder() / "hub" / repo / filename
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
@@ -107,7 +107,7 @@ def fetch_hub(name: str, progress: bool = True) -> tuple[Path, str]:
                 if not target.exists():
                     partial = target.with_suffix(".partial")
                     try:
-                        _download(f"{owner}/{repo}", filename, partial, progress, None)
+                        _download(repo, filename, partial, progress, None)
                         partial.replace(target)
                     finally:
                         partial.unlink(missing_ok=True)
