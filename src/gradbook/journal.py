@@ -267,7 +267,7 @@ class Journal:
                 self._become_new(self._upgraded)
             for event in events:
                 data, texts = by_content(event)
-                for sha in texts.keys() - self.state.prompts.keys():
+                for sha in [sha for sha in texts if sha not in self.state.prompts]:
                     self._write(PromptMet(sha256=sha, text=texts[sha]).model_dump(), sync=False)
                 self._write(data, sync=True, event=event)
 
