@@ -173,7 +173,16 @@ def test_what_another_kernel_has_made_meanwhile_is_not_made_again():
 
 @pytest.mark.parametrize(
     ("text", "ending"),
-    [("", "stop"), ("", "content_filter"), ("half a sen", "length"), ("<think>hm", "stop"), ("<think>hm</think> ", "stop")],
+    [
+        ("", "stop"),
+        ("", "content_filter"),
+        ("half a sen", "length"),
+        ("half", "max_tokens"),
+        ("half", "content_filter"),
+        ("half", "error"),
+        ("<think>hm", "stop"),
+        ("<think>hm</think> ", "stop"),
+    ],
 )
 def test_what_is_no_reply_is_given_and_made_again(text, ending):
     body = {"choices": [{"message": {"content": text}, "finish_reason": ending}]}
