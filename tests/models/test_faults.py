@@ -250,7 +250,7 @@ def test_a_short_key_is_a_word(stub):
 
 
 def test_a_reason_that_repeats_the_key_is_kept_without_it(stub, remote):
-    stub.fail(Said(200, {"choices": [{"message": {"content": None, "refusal": f"{'No. ' * 70}You sent {KEY}."}}]}))
+    stub.fail(Said(200, {"choices": [{"message": {"content": None, "refusal": f"{'No. ' * 20}You sent {KEY}."}}]}))
     call = together(remote().complete(user("a")))[0]
     assert call.reason.startswith("No. No. ")
     assert KEY[:12] not in call.model_dump_json()
