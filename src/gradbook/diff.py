@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import Match, SequenceMatcher
 from html import escape
@@ -103,9 +103,12 @@ def _longest(old: list[str], new: list[str]) -> tuple[int, Match | None]:
     """How many pairs of units were looked at, and the longest run that both have; None where they are too long to look for one."""
     if len(old) + len(new) > _SHORT:
         return 0, None
-    matcher = SequenceMatcher(str.isspace, old, new, autojunk=False)  # no run begins at a blank, but it may reach over one
-    pairs = sum(len(matcher.b2j.get(unit, ())) for unit in old)
-    return (pairs, matcher.find_longest_match()) if pairs <= 20 * _SHORT else (0, None)
+    there = Counter(new)
+    pairs = sum(there[unit] for unit in old if not unit.isspace())
+    if pairs > 20 * _SHORT:
+        return 0, None
+    # no run begins at a blank, but it may reach over one
+    return pairs, SequenceMatcher(str.isspace, old, new, autojunk=False).find_longest_match()
 
 
 def _runs(old: list[str], new: list[str], ends: frozenset[str] | None) -> list[Match]:
@@ -136,9 +139,10 @@ def _runs(old: list[str], new: list[str], ends: frozenset[str] | None) -> list[M
 
 def _once(units: list[str], ends: frozenset[str] | None) -> dict[str, int]:
     """The runs that are there once, and where they begin."""
-    starts = [0, *(at for at, unit in enumerate(units, 1) if ends is None or unit in ends)]
-    places: dict[str, int] = {}
-    for start, end in zip(starts, [*starts[1:], len(units)], strict=True):
-        run = "".join(units[start:end])
-        places[run] = -1 if run in places else start
-    return {run: start for run, start in places.items() if start >= 0 and run}
+    starts: Sequence[int] = range(len(units))
+    runs = units
+    if ends:
+        starts = [0, *(at for at, unit in enumerate(units, 1) if unit in ends and at < len(units))]
+        runs = ["".join(units[start:end]) for start, end in zip(starts, [*starts[1:], len(units)], strict=True)]
+    counts = Counter(runs)
+    return {run: start for run, start in zip(runs, starts, strict=True) if counts[run] == 1}
