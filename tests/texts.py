@@ -75,6 +75,6 @@ def assert_in_proportion(read: Callable[[str], object], short: int = 2_000, time
     """`read` takes a text that is `times` as long no longer than that allows: the square would be `times` as much again."""
     brief, long = long_texts(short), long_texts(times * short)
     for name, text in long.items():
-        bound = 4 * times * max(seconds(lambda text=brief[name]: read(text)), 0.001)
+        bound = 6 * times * max(seconds(lambda text=brief[name]: read(text)), 0.002)
         taken = seconds(lambda text=text: read(text), tries=1)
         assert taken < bound or seconds(lambda text=text: read(text)) < bound, f"{name}: {taken:.3f} s, more than {bound:.3f} s"

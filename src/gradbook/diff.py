@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import Match, SequenceMatcher
 from html import escape
+from itertools import groupby
 from typing import Literal
 
 # difflib reads best, since it looks for the longest run first, but takes the cube of the length where words repeat. So long texts are first
@@ -47,7 +48,8 @@ def segments(before: str, after: str) -> list[Segment]:
             told += [Segment("removed", removed, compared), Segment("added", added, compared), Segment("same", same)]
             removed, added, compared = "", "", True
     told += [Segment("removed", removed, compared), Segment("added", added, compared)]
-    return [segment for segment in told if segment.text]
+    runs = groupby((segment for segment in told if segment.text), key=lambda segment: (segment.kind, segment.compared))
+    return [Segment(kind, "".join(segment.text for segment in run), compared) for (kind, compared), run in runs]
 
 
 def words_html(before: str, after: str) -> str:

@@ -135,16 +135,17 @@ def _before(text: str, at: int) -> str:
     return text[at - 1 : at]
 
 
-_INTERJECTION = r"(?:sure|certainly|of course|absolutely|okay|ok|understood|got it)\b[^\n.!:,]{0,30}"
-_NEW = r"(?:new|revised|improved|updated|rewritten|rephrased|paraphrased|reworded|refined|optimi[sz]ed|enhanced|modified|paraphrase)\b"
-_ANNOUNCED = re.compile(
-    rf"(?:{_INTERJECTION}[.!:,]+\s*+)?[*_#> ]*+(?:here it is|here you go|(?:here (?:is|are)|here['’]s|below is|i(?:['’]ve| have) \w+)\b"
-    rf"(?=[^\n:]{{0,200}}(?:{_NEW}|\b(?:the|your|my) prompt\b))[^\n:]{{0,200}}|(?:the |your |my )?{_NEW} prompt[ *_]*):[*_]*\s*"
-    rf"|{_INTERJECTION}[.!:]+(?:\s*\n\s*|\s*(?=[<`\"“]))",
-    re.IGNORECASE,
-)
-_REMARK = re.compile(r"[*_#> ]*(?:i|note|changes?|explanation|let me|feel free|(?:this|the) (?:version|new|revised|updated))\b", re.IGNORECASE)
-_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*\n")
+# What stands above and below a text that a model gives: "Sure! Here is the new prompt:", "**Revised prompt:**", "I kept …".
+_SURE = r"(?:sure|certainly|of course|absolutely|okay|ok|understood|got it)\b[^\n.!:,]{0,30}"
+_NEW = r"(?:new|revised|improved|updated|rewritten|rephrased|paraphrased?|reworded|refined|optimi[sz]ed|enhanced|modified)\b"
+_HERE = r"(?:here (?:is|are)|here['’]s|below is|i(?:['’]ve| have) \w+)\b"
+_NAMED = rf"(?=[^\n:]{{0,200}}(?:{_NEW}|\b(?:the|your|my) prompt\b))[^\n:]{{0,200}}"
+_LINE = rf"[*_#> ]*+(?:here it is|here you go|{_HERE}{_NAMED}|(?:the |your |my )?{_NEW} prompt[ *_]*):[*_]*\s*"
+_ANNOUNCED = re.compile(rf"\A(?:(?:{_SURE}[.!:,]+\s*+)?{_LINE}|{_SURE}[.!:]+(?:\s*\n\s*|\s*(?=[<`\"“])))", re.IGNORECASE)
+_DID = r"(?:note:? )?(?:that )?i(?:['’]ve| have)? (?:\w+ed|kept|made|put|wrote)\b"
+_IS = r"(?:this|the) (?:new |revised |updated |improved )?(?:version|prompt) (?:now|is|has|adds|keeps|includes|makes)\b"
+_REMARK = re.compile(rf"\s*\n[*_#> ]*(?:{_DID}|{_IS}|let me know\b|(?:key )?changes(?: made)?[:*])", re.IGNORECASE)
+_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(\w*)[^\n`]*\n")
 _TAG = re.compile(r"<((?:\w+[_-])?prompt|answer|output|response|result|rewrite|paraphrase|improved_variable)>", re.IGNORECASE)
 
 
@@ -152,40 +153,29 @@ def unwrap(text: str, quoted: bool = False) -> str:
     """A text without the one pair that a model wraps it in, and without the line that announces it; any other as it stands.
 
     The pair is a code fence, tags as `<prompt>` and `</prompt>`, backticks, and where the text was shown in quotation marks (`quoted`) such
-    marks. It must embrace the whole: what stands between belongs to one text, and round it stands nothing but, before it, a line as "Sure!
-    Here is the new prompt:", and below it, after such a line or in words as "I kept …", a short remark. What could as well be
-    part of the text stays: a text that begins or ends with a block of its own, or speaks of a tag, is given back whole.
+    marks. It must embrace the whole, and nothing may stand round it but the line that announces it, as "Sure! Here is the new prompt:", and
+    below it a short remark on it, as "I kept …". What could as well be part of the text stays: one that begins or ends with a block of its
+    own, or that speaks of a tag, is given back whole.
     """
     inside = embraced(text, quoted)
-    return text.strip()[_announcement(text.strip()) :].strip() if inside is None else inside
+    return _ANNOUNCED.sub("", text.strip()).strip() if inside is None else inside
 
 
 def embraced(text: str, quoted: bool = False) -> str | None:
     """What stands in the one pair that embraces a text, as in `unwrap`; None where there is none."""
-    text = text.strip()
-    start = _announcement(text)
-    text, announced = text[start:], start > 0
+    body = _ANNOUNCED.sub("", text.strip())
     for find in (_fenced, _tagged, _ticked, _in_marks)[: 4 if quoted else 3]:
-        if (span := find(text, announced)) and _is_remark(text[span[2] :], announced):
-            return text[span[0] : span[1]].strip()
+        if span := find(body):
+            rest = body[span[2] :]
+            if not rest or (len(rest) <= 600 and "```" not in rest and _REMARK.match(rest)):
+                return body[span[0] : span[1]].strip()
     return None
-
-
-def _announcement(text: str) -> int:
-    """Where the line that announces a text ends; 0 where there is none."""
-    found = _ANNOUNCED.match(text)
-    return found.end() if found else 0
-
-
-def _is_remark(text: str, announced: bool) -> bool:
-    text, apart = text.strip(), text.lstrip(" \t")[:1] == "\n"
-    return not text or (apart and len(text) <= 600 and "```" not in text and (announced or bool(_REMARK.match(text))))
 
 
 _Span = tuple[int, int, int] | None  # where the inside begins and ends, and where the pair ends
 
 
-def _fenced(text: str, announced: bool) -> _Span:
+def _fenced(text: str) -> _Span:
     if not (opened := _FENCE.match(text)):
         return None
     fences = list(re.finditer(rf"^[ \t]*{opened[1]}{opened[1][0]}*[ \t]*([^\s`].*)?$", text[opened.end() :], re.MULTILINE))
@@ -193,7 +183,7 @@ def _fenced(text: str, announced: bool) -> _Span:
     if not bare:
         return None
     # a fence that says what is in it opens a block; one that says nothing closes a block or, in what is surely a wrapping, opens one
-    wrapping = announced or opened[2].lower() in ("markdown", "md", "prompt")
+    wrapping = opened[2].lower() in ("markdown", "md", "prompt")
     open_blocks = 0
     for fence in fences[: bare[-1]]:
         open_blocks += 1 if fence[1] or (wrapping and not open_blocks) else -1
@@ -203,7 +193,7 @@ def _fenced(text: str, announced: bool) -> _Span:
     return None if open_blocks else (offset, offset + last.start(), offset + last.end())
 
 
-def _tagged(text: str, announced: bool) -> _Span:
+def _tagged(text: str) -> _Span:
     if not (opened := _TAG.match(text)):
         return None
     tags = list(re.finditer(rf"<(/?){opened[1]}>", text, re.IGNORECASE))
@@ -220,14 +210,14 @@ def _tagged(text: str, announced: bool) -> _Span:
     return opened.end(), closings[-1].start(), closings[-1].end()
 
 
-def _ticked(text: str, announced: bool) -> _Span:
+def _ticked(text: str) -> _Span:
     found = re.match(r"(`+)[^`]", text)
     if not found or not text.endswith(found[1]) or any(run == found[1] for run in re.findall(r"`+", text[found.end(1) : -len(found[1])])):
         return None
     return found.end(1), len(text) - len(found[1]), len(text)
 
 
-def _in_marks(text: str, announced: bool) -> _Span:
+def _in_marks(text: str) -> _Span:
     if text[:1] not in ('"', "“"):
         return None
     end = text.rfind('"' if text[0] == '"' else "”")
