@@ -150,7 +150,8 @@ class Case(Recording):
         """`run` as a coroutine, for any loop."""
         if (batches is None) == (epochs is None):
             raise CaseError("run needs batches= or epochs=, one of them")
-        return await background.here(self._run_to(plan.epoch_length(self.task, self.method) * epochs if batches is None else batches))
+        length = (batches or 0) + plan.epoch_length(self.task, self.method) * (epochs or 0)
+        return await background.here(self._run_to(length))
 
     async def _run_to(self, batches: int) -> Step:
         while not self.current.done or self._following(0).depth <= batches:

@@ -115,7 +115,10 @@ class State:
         known = {example.id for examples in self.splits.values() for example in examples}
         _check(known.issuperset(step.batch), f"step {step.id} has an example that the task has not")
         _check(step.origin is not None or not (event.shares or step.edits), f"step {step.id} shares stages with no origin")
-        shared = {stage: getattr(self.steps[step.origin], stage) for stage in event.shares} if step.origin is not None else {}
+        origin = None if step.origin is None else self.steps[step.origin]
+        shared: dict[str, Any] = {stage: getattr(origin, stage) for stage in event.shares}
+            {stage: getattr(self.steps[step.origin], stage) for stage in event.shares} if step.origin is not None else {}
+        )
         _check(None not in shared.values(), f"step {step.id} shares a stage that step {step.origin} has not run")
         self.steps[step.id] = step.model_copy(update=shared)
         # a branch follows the method of the step it was branched off, so that it differs from that by its edits alone

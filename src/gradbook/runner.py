@@ -142,7 +142,7 @@ class Runner:
 
     def question(self, what: Scorable, split: SplitName, replicate: int = 0) -> Question:
         """What the score of `what` is filed under, of the model that would make it now."""
-        asked = {"prompt": sha256(what.prompt), "split": split, "replicate": replicate}
+        asked: dict[str, Any] = {"prompt": sha256(what.prompt), "split": split, "replicate": replicate}
         if what.judged is None or what.method is None:
             return Question(model=self.model("task").id, form=self.task.form, **asked)
         form = short_id(*CriticTask.form(what.method))
@@ -161,7 +161,8 @@ class Runner:
         return self.journal.state.scores[question].score
 
     async def _score(self, what: Scorable, question: Question, known: Iterable[Answer]) -> None:
-        split, subject = question.split, self.task
+        split = question.split
+        subject: Subject = self.task
         if what.judged is not None and what.method is not None:
             subject = self._critic(what.method, await self._outputs(what, split))
         keep = {answer.example: answer for answer in known if answer.lost != "no reply"}

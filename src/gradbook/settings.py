@@ -42,7 +42,7 @@ def read(folder: Folder) -> dict[str, Any]:
 def task(path: Path, settings: dict[str, Any], examples: Mapping[SplitName, tuple[Example, ...]]) -> Task:
     """The task that the settings describe, with its recorded examples; `path` is the file that they are from."""
     try:
-        return Task.from_settings(settings, dict(examples))
+        return Task.from_settings(settings, {split: examples[split] for split in examples})
     except TaskError as error:
         raise CaseError(f"{path}: {error}") from None
 
