@@ -117,14 +117,12 @@ class State:
         _check(step.origin is not None or not (event.shares or step.edits), f"step {step.id} shares stages with no origin")
         origin = None if step.origin is None else self.steps[step.origin]
         shared: dict[str, Any] = {stage: getattr(origin, stage) for stage in event.shares}
-            {stage: getattr(self.steps[step.origin], stage) for stage in event.shares} if step.origin is not None else {}
-        )
         _check(None not in shared.values(), f"step {step.id} shares a stage that step {step.origin} has not run")
         self.steps[step.id] = step.model_copy(update=shared)
         # a branch follows the method of the step it was branched off, so that it differs from that by its edits alone
         self.method_of[step.id] = len(self.methods) - 1 if step.origin is None else self.method_of[step.origin]
-        origin = self.made_by.get(step.origin, {}) if step.origin is not None else {}
-        self.made_by[step.id] = {stage: origin[stage] for stage in event.shares if stage in origin}
+        made = {} if step.origin is None else self.made_by[step.origin]
+        self.made_by[step.id] = {stage: made[stage] for stage in event.shares if stage in made}
         if event.note:
             self.notes[step.id] = event.note
         if step.replicate_of is None:  # replicates are the noise floor, not a place to work from
