@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gradbook.errors import CaseError
-from gradbook.files import Folder, Lines, json_line
+from gradbook.files import Folder, Lines
 from gradbook.migrations import SCHEMA, upgrade
+from gradbook.parse import json_line
 from gradbook.records import STAGES, Example, Question, Record, Role, Score, SplitName, Stage, StageRecords, Step, Variable, sha256
 
 NAME = "journal.jsonl"
