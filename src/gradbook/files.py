@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import stat
 import sys
 import threading
@@ -24,6 +23,7 @@ MOST = 1 << 34  # bytes of a file of lines, which are read one at a time
 MOST_WHOLE = 1 << 30  # bytes of a file that is read whole
 MOST_LINE = 1 << 26  # bytes of a line, its end included
 _CHUNK = 1 << 20
+_CLOSED = (1 << 31) - 1  # the number of no file
 _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # No path needs a control character, half an emoji or a mark that turns the direction of text, and each could forge a message
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
@@ -56,6 +56,15 @@ def explain(error: OSError, path: Path | str) -> CaseError:
     """The one sentence for a fault of the machine."""
     why = _WHY.get(error.errno or 0) or (error.strerror or type(error).__name__).lower()
     return CaseError(f"{whole(str(path))} cannot be used: {why}")
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a plain file, without waiting for a pipe and without following a link that has come since the file was looked at."""
+    file = os.open(path, flags | _PLAIN, 0o666)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise CaseError(f"{path} is no plain file; put the file itself there, or take it away")
+    return file
 
 
 class Folder:
@@ -137,7 +146,10 @@ class Folder:
         except CaseError as error:
             raise CaseError(str(error).replace(str(draft.path), str(to.path))) from None
         finally:
-            shutil.rmtree(draft.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for name in OWN:
+                    (draft.path / name).unlink(missing_ok=True)
+                draft.path.rmdir()
 
     def open(self, name: str, writable: bool) -> "Lines":
         """A file of lines, kept open; made where it is not there and may be written."""
@@ -171,7 +183,7 @@ class Folder:
         path, size = self.path / name, 0
         self.has(name)
         try:
-            with open(os.open(path, os.O_RDONLY | _PLAIN), "rb", buffering=0) as file:
+            with open(_open(path, os.O_RDONLY), "rb", buffering=0) as file:
                 while chunk := file.read(_CHUNK):
                     yield chunk
                     if (size := size + len(chunk)) > most:
@@ -186,7 +198,7 @@ class Folder:
         self.has(name)
         try:
             try:
-                with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN, 0o666), "wb") as file:
+                with open(_open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                     if mode is not None and sys.platform != "win32":
                         with contextlib.suppress(OSError):  # some disks know no permissions
                             os.fchmod(file.fileno(), mode | stat.S_IWUSR)
@@ -220,15 +232,12 @@ class Lines:
     def __init__(self, path: Path, writable: bool) -> None:
         self.path, self.writable, self.size, self.torn = path, writable, 0, False
         self._lock, self._owner, self._broken = threading.RLock(), os.getpid(), ""
-        flags = (os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY) | _PLAIN
         try:
-            self._file = os.open(path, flags, 0o666)
+            self._file = _open(path, os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY)
             self._close = weakref.finalize(self, os.close, self._file)
             found = os.fstat(self._file)
         except OSError as error:
             raise explain(error, path) from None
-        if not stat.S_ISREG(found.st_mode):
-            raise CaseError(f"{path} is no plain file; put the file itself there, or take it away")
         self._is = found.st_dev, found.st_ino
         self._measure()
 
@@ -319,7 +328,7 @@ class Lines:
     def close(self) -> None:
         """Give the file and its lock up; neither can be used here any more."""
         with self._lock if self._owner == os.getpid() else contextlib.nullcontext():
-            self._file = -1  # the number may soon be another file's
+            self._file = _CLOSED  # the number may soon be another file's
             self._close()
 
     def _check(self, more: int) -> None:

@@ -10,8 +10,8 @@ from pydantic_core import from_json
 
 from gradbook.errors import CaseError
 
-# tomllib takes time in the square of the parts of a dotted key
-_DOTTED = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""", re.ASCII)
+# tomllib takes time in the square of the parts of a dotted key, which stands where a line, a table or a pair begins
+_DOTTED = re.compile(r"""(?:^|[\[{,])[ \t]*+(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""", re.ASCII | re.MULTILINE)
 _SHAPE = bytes(ord("0") if byte in b"0123456789" else byte | 32 if byte in b"eE" else byte if byte in b"+" else 32 for byte in range(256))
 _LARGE = (b"0" * 20, b"0e000", b"0e+000")
 
