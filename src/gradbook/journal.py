@@ -29,8 +29,9 @@ from gradbook.events import (
     by_content,
     in_full,
 )
-from gradbook.files import Folder, Lines, json_line
+from gradbook.files import Folder, Lines
 from gradbook.migrations import SCHEMA, upgrade
+from gradbook.parse import json_line
 from gradbook.records import STAGES, Example, Question, Role, Score, SplitName, Stage, Step, Variable, sha256
 
 NAME = "journal.jsonl"

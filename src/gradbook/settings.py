@@ -7,9 +7,10 @@ from typing import Any
 import tomli_w
 
 from gradbook.errors import CaseError, MethodError, TaskError
-from gradbook.files import Folder, toml
+from gradbook.files import Folder
 from gradbook.loop import Method
 from gradbook.migrations import SCHEMA
+from gradbook.parse import toml
 from gradbook.records import Example, SplitName
 from gradbook.tasks import Task
 
