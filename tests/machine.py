@@ -1,7 +1,6 @@
 """Faults of the machine on demand, and what has to hold after each: one sentence, and nothing touched that was whole."""
 
 import contextlib
-import errno
 import os
 import resource
 import shutil
@@ -12,7 +11,9 @@ from typing import Any
 
 import pytest
 
+import gradbook as gb
 from gradbook.errors import CaseError, GradbookError
+from small import small_task
 
 
 def told(call: Callable[[], Any], *words: str, kind: type[GradbookError] = CaseError) -> str:
@@ -29,12 +30,12 @@ def told(call: Callable[[], Any], *words: str, kind: type[GradbookError] = CaseE
 
 
 def look(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """All that is in a folder: kind, content and the times of change, without following a link."""
+    """All that is in a folder: kind, content and, but of folders, the time of change, without following a link."""
     found: dict[str, tuple[Any, ...]] = {}
     for path in sorted(folder.rglob("*")):
         facts = os.lstat(path)
         what = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        found[str(path.relative_to(folder))] = (facts.st_mode, what, facts.st_mtime_ns)
+        found[str(path.relative_to(folder))] = (facts.st_mode, what, None if path.is_dir() else facts.st_mtime_ns)
     return found
 
 
@@ -110,40 +111,13 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def strange(kind: str, path: Path, outside: Path) -> None:
-    """Put something at `path` that is no plain file."""
-    match kind:
-        case "link to a file":
-            path.symlink_to(outside / "secret")
-        case "link to nothing":
-            path.symlink_to(outside / "nothing")
-        case "link to a device":
-            path.symlink_to("/dev/zero")
-        case "link to its folder":
-            path.symlink_to(path.parent)
-        case "link to itself":
-            path.symlink_to(path)
-        case "link to the root":
-            path.symlink_to("/")
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            try:
-                os.mknod(path, 0o666 | 0o020000, os.makedev(1, 5))  # as /dev/zero
-            except OSError as error:
-                pytest.skip(f"no device can be made here: {os.strerror(error.errno or errno.EPERM)}")
-        case "folder":
-            path.mkdir()
-
-
-STRANGE = (
-    "link to a file",
-    "link to nothing",
-    "link to a device",
-    "link to its folder",
-    "link to itself",
-    "link to the root",
-    "pipe",
-    "device",
-    "folder",
-)
+def record(folder: Path, model: gb.Model) -> Path:
+    """Make a small case with a step, a branch, a score and a note, to be copied."""
+    method = gb.Method(selection="naive", candidates=1, batch_size=1)
+    case = gb.Case(folder, task=small_task(3, 3, 3), model=model, method=method)
+    case.step()
+    case.perturb(1, gb.edits.replace("prompt_critique", example=0, text="red means K1"), note="why")
+    case.score(2, "test")
+    case.write_note(1, "whole")
+    case.close()
+    return folder

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from gradbook import files, handles
 from gradbook.files import OWN, Folder, Lines, explain
-from machine import STRANGE, failing, fill, limited, no_handles, small_disk, strange, told, untouched
+from machine import failing, fill, limited, no_handles, small_disk, told, untouched
+from strangers import STRANGE, strange
 
 LINE = b'{"a line":"of a case"}'
 JOURNAL = "journal.jsonl"

@@ -47,9 +47,8 @@ def _lab(options: argparse.Namespace, rest: list[str]) -> int:
     if notebook is not None and not notebook.exists():
         raise GradbookError(f"{notebook} does not exist; name a notebook that does, or leave it out")
     outside = notebook is not None and not notebook.resolve().is_relative_to(Path.cwd())
-    root = (
-        notebook.resolve().parent if notebook is not None and outside else Path.cwd()
-    )  # else JupyterLab shows only the notebook's own folder, and no case
+    # from elsewhere JupyterLab would show only the notebook's own folder, and no case
+    root = notebook.resolve().parent if notebook is not None and outside else Path.cwd()
     opened = [str(notebook)] if notebook else []
     return subprocess.call([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *opened, *rest])
 

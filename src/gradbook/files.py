@@ -288,7 +288,7 @@ class Lines:
         if self._owner != os.getpid():  # before the lock, which another thread may have held at the fork
             raise CaseError(f"{self.path} is held by the process that this one was forked from; open the case by itself here")
         with self._lock:
-            self._check(len(data))
+            self.check(len(data))
             offset = self.size
             try:
                 while done < len(data):
@@ -331,7 +331,7 @@ class Lines:
             self._file = _CLOSED  # the number may soon be another file's
             self._close()
 
-    def _check(self, more: int) -> None:
+    def check(self, more: int = 0) -> None:
         """That the path still names this very file, as long as we left it, and that as many bytes may be written."""
         if self._broken:
             raise CaseError(f"{self.path} cannot be written: {self._broken}")

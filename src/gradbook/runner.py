@@ -101,6 +101,7 @@ class Runner:
             return step
 
     async def _run(self, step: Step, stage: Stage) -> Step:
+        self.journal.check()  # what cannot be recorded is not paid for
         started = time.monotonic()
         with _Meter(self, stage) as meter:
             context = self._context(step, meter)
@@ -161,6 +162,7 @@ class Runner:
         return self.journal.state.scores[question].score
 
     async def _score(self, what: Scorable, question: Question, known: Iterable[Answer]) -> None:
+        self.journal.check()
         split = question.split
         subject: Subject = self.task
         if what.judged is not None and what.method is not None:

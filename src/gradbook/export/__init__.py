@@ -13,6 +13,7 @@ from nbconvert import HTMLExporter
 from gradbook.errors import ExportError
 from gradbook.export.report import notebook
 from gradbook.export.scores import score_figure
+from gradbook.parse import whole
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
@@ -33,6 +34,8 @@ def export(case: "Recording", path: Path) -> Path:
     Raises:
         ExportError: another ending, or the file cannot be written.
     """
+    if "\0" in str(path) or whole(str(path)) != str(path):
+        raise ExportError(f"{whole(str(path))!r} cannot be a path: it holds a character that no path may hold")
     path = Path(path).expanduser()
     makers = {".ipynb": nbformat.writes, ".html": page}
     if path.suffix.lower() not in makers:
