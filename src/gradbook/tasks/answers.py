@@ -18,7 +18,7 @@ from gradbook.tasks.reading import claims, key, lines, plain, reader
 from gradbook.tasks.reading import stated as claimed
 
 _DIGIT = re.compile(r"\d")
-_SENTENCE = re.compile(r"[.;!?。]+(?:\s|$)")
+_SENTENCE = re.compile(r"(?<![.;!?。])[.;!?。]++(?:\s|$)")
 _REASON = re.compile(r"\b(?:because|since|given|as)\b", re.IGNORECASE)
 _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
 _IN_WORDS = re.compile(
@@ -126,7 +126,7 @@ class SequenceAnswer(_Format):
             rows = lines(claim)
             if find.mentions(claim):
                 return self._first(rows[0], claim.strip().split("\n\n")[0], claim)
-        rows = [] if stated else lines(text)
+        rows = [] if stated else lines(text)[-500:]
         return self._first(rows[-1], text.rsplit("\n\n", 1)[-1], text, *reversed(rows)) if rows else None
 
     def _first(self, *places: str) -> str | None:
@@ -135,8 +135,13 @@ class SequenceAnswer(_Format):
 
     def _list(self, text: str) -> tuple[str, ...]:
         if self.length is None:
-            items = [reader(self.labels).whole(item) for item in re.split(r"[,;，、\n]|\band\b", text) if key(item)]
-            return tuple(item for item in items if item) if all(items) else ()
+            items: list[str] = []
+            for item in re.split(r"[,;，、\n]|\band\b", text):
+                if label := reader(self.labels).whole(item):
+                    items.append(label)
+                elif key(item):
+                    return ()
+            return tuple(items)
         found = tuple(label for _, label in reader(self.labels).mentions(text))
         return found if len(found) == self.length else ()
 
@@ -278,7 +283,36 @@ def _rows(text: str) -> list[str]:
     return [row.rstrip() for row in text.strip().splitlines()]
 
 
-Answer = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer, Field(discriminator="kind")]
+class BbehAnswer(TextAnswer):
+    """A text compared as BBEH's published evaluator does: case, quotes, blanks after commas, a bracket around it and a dot or question
+    mark at its end do not count, "(a)" is "a", and numbers are compared by value. Read as TextAnswer reads, brackets and all.
+    """
+
+    kind: Literal["bbeh"] = "bbeh"  # type: ignore[assignment]
+
+    def parse(self, output: str, stated: bool = False) -> str | None:
+        for claim in claims(output):
+            return plain(claimed(claim)) or None
+        rows = [] if stated else lines(output)
+        return (plain(rows[-1]) or None) if rows else None
+
+    def correct(self, answer: str | None, target: str) -> bool:
+        if answer is None:
+            return False
+        given, true = _evaluated(answer), _evaluated(target)
+        return given == true or (number.value(given) is not None and number.value(given) == number.value(true))
+
+
+def _evaluated(text: str) -> str:
+    """A text as BBEH's evaluator compares it."""
+    text = re.sub(r"[*'\"`‘’“”]", "", plain(text).casefold()).strip().removeprefix("$").removesuffix("$").rstrip(".?。").strip()
+    text = ",".join(part.strip() for part in text.split(","))
+    if (text[:1], text[-1:]) == ("[", "]") or ((text[:1], text[-1:]) == ("(", ")") and len(text) == 3):
+        return text[1:-1].strip()
+    return text
+
+
+Answer = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer, Field(discriminator="kind")]
 
 
 def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> Answer:

@@ -45,7 +45,7 @@ def clean(text: str) -> str:
     text = re.sub(r"\\[dt]?frac\s?(?:\{\s?(\d++)\s?\}|(\d))\s?(?:\{\s?(\d++)\s?\}|(\d))", _fraction, text)
     text = re.sub("[¼½¾⅐-⅞]", lambda found: _spaced(found, _folded(found[0])), text)
     text = re.sub(r"(?<=10)[⁺⁻]?[⁰¹²³⁴-⁹]++", lambda found: "^" + _folded(found[0]), text)
-    return re.sub(r"(?<![\w)\]}*])\*++(?=\S)|(?<=\S)\*++(?=[^\w(*]|$)", "", text)
+    return re.sub(r"(?<![\w)\]}*])\*++(?=\S)|(?<=[^\s*])\*++(?=[^\w(*]|$)", "", text)
 
 
 def _fraction(match: re.Match[str]) -> str:
@@ -70,8 +70,8 @@ def numbers(text: str) -> Iterator[Found]:
 def one(text: str) -> Decimal | None:
     """The number that a cleaned text states; None where it states none, several different ones, or one that cannot be read."""
     value = None
-    for found in numbers(text):
-        if found.value is None or value not in (None, found.value):
+    for count, found in enumerate(numbers(text)):
+        if found.value is None or value not in (None, found.value) or count > 100:
             return None
         value = found.value
     return value

@@ -21,6 +21,8 @@ _AFTER = re.compile(r"[\s:：*_`]*+")
 _NEGATION = re.compile(r"(?:\bnot|n['’]t|\bneither|\bnor|\bnever|\brather than)\s+(?:be\s+)?[\"'(“‘]*$", re.IGNORECASE)
 _REASON = re.compile(r"\s*+(?:[.!?;。](?:\s|$)|[,:(–—-]*+\s*+(?:because|since|given)\b)", re.IGNORECASE)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+_LONGEST = 4_000  # characters in which a label is looked for
+_MOST = 500  # statements and lines at the end of a reply that are looked at
 _DECORATION = " \t\r\n\"'([{)]}“”‘’$"
 
 
@@ -70,7 +72,7 @@ def claims(output: str) -> Iterator[str]:
     A claim ends where the next one begins, or at a closing tag; an empty one is left out. Markdown in front of it is kept.
     """
     end, closing = len(output), _closing(output) if "\\boxed" in output else {}
-    for match in reversed(list(_CLAIM.finditer(output))):
+    for match in reversed(list(_CLAIM.finditer(output))[-_MOST:]):
         if match[0].endswith("{"):
             claim = output[match.end() : closing.get(match.end() - 1, match.end())]
         else:
@@ -111,6 +113,7 @@ class LabelReader:
             self._words.setdefault(words[0], set()).add(words)
         self._sizes = {first: sorted({len(w) for w in group}, reverse=True) for first, group in self._words.items()}
         self._longest = max((len(label) for label in labels), default=0)
+        self.whole = lru_cache(maxsize=4096)(self._whole)
         letters = "".join(re.escape(k) for k in self._levels[-1] if len(k) == 1)
         self._letter = re.compile(_letter_pattern(letters), re.IGNORECASE | re.MULTILINE) if letters else None
 
@@ -123,7 +126,7 @@ class LabelReader:
                 return rest.strip()
         return output if output in self.labels else None
 
-    def whole(self, text: str) -> str | None:
+    def _whole(self, text: str) -> str | None:
         """The label that `text` is, apart from decoration; None where it is more or something else."""
         text = text.strip()
         if text in self.labels or len(text) > 4 * self._longest + 400:
@@ -131,12 +134,17 @@ class LabelReader:
         return next((label for level, form in zip(self._levels, forms(text), strict=True) if form and (label := level.get(form))), None)
 
     def mentions(self, text: str) -> list[tuple[int, str]]:
-        """Position and label of each label named as a whole word; a one-letter label only where it is marked as one."""
+        """Position and label of each label named as a whole word; a one-letter label only where it is marked as one.
+
+        None are looked for in a text of more than 4,000 characters: that is no answer, whatever it names.
+        """
+        if len(text) > _LONGEST:
+            return []
         tokens = [(match.start(), match.end(), match[0].casefold()) for match in _TOKEN.finditer(text)]
         found: list[tuple[int, str]] = []
         i = 0
         while i < len(tokens):
-            start, end, size = self._at(text, tokens, i)
+            start, end, size = self._at(text, tokens, i) if tokens[i][2] in self._words else (0, 0, 0)
             if size and end - start > 1 and (label := self.whole(text[start:end])):
                 found.append((start, label))
             i += size or 1
@@ -178,7 +186,7 @@ class LabelReader:
 
     def conclusion(self, text: str) -> str | None:
         """The label that a reply without an explicit statement ends with, or gives as a line of its own."""
-        rows = lines(text)
+        rows = lines(text)[-_MOST:]
         known = {row: self.whole(row) for row in set(rows)}
         alone = {label for label in known.values() if label}
         if len(alone) == 1:
