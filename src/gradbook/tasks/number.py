@@ -9,6 +9,7 @@ from typing import NamedTuple
 _SCALES = {"hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9, "trillion": 12}
 _ASCII = {0xFF01 + i: chr(0x21 + i) for i in range(94)} | dict.fromkeys(map(ord, "−‒–﹣"), "-")
 _ASCII |= dict.fromkeys(map(ord, "\u00a0\u2009"), "\u202f")  # one sign for the narrow blanks that group digits
+_ASCII |= {ord(sign): " " + unicodedata.normalize("NFKC", sign).replace("⁄", "/") for sign in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
 _NUMBER = re.compile(
     r"(?<![^\W_])(?<![^\W_]_)(?:(?P<sign>[-+]|\b(?:minus|negative)\b)(?P<gap>\s?))?(?:[$€£¥₹]\s?)?(?P<inner>[-+])?"
     r"(?P<digits>\d++(?:[.,'’_\u202f ]\d++)*+|\.\d++)(?P<exponent>[eE][-+]?\d{1,6}(?!\d))?"
@@ -43,7 +44,6 @@ def clean(text: str) -> str:
     """`text` with ASCII digits, signs, fractions and powers, and without the LaTeX and Markdown that stand around numbers."""
     text = text.translate(_ASCII).replace("{,}", ",").replace(r"\,", "\u202f").replace(r"\!", "").replace("\\$", "$").replace("`", "")
     text = re.sub(r"\\[dt]?frac\s?(?:\{\s?(\d++)\s?\}|(\d))\s?(?:\{\s?(\d++)\s?\}|(\d))", _fraction, text)
-    text = re.sub("[¼½¾⅐-⅞]", lambda found: _spaced(found, _folded(found[0])), text)
     text = re.sub(r"(?<=10)[⁺⁻]?[⁰¹²³⁴-⁹]++", lambda found: "^" + _folded(found[0]), text)
     return re.sub(r"(?<![\w)\]}*])\*++(?=\S)|(?<=[^\s*])\*++(?=[^\w(*]|$)", "", text)
 
@@ -58,7 +58,7 @@ def _spaced(match: re.Match[str], fraction: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).replace("⁄", "/").translate(_ASCII)
+    return unicodedata.normalize("NFKC", text).translate(_ASCII)
 
 
 def numbers(text: str) -> Iterator[Found]:
