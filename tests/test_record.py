@@ -191,7 +191,7 @@ def test_the_ledger_alone_says_what_was_paid(stub, tmp_path):
     lines = ledger.read_bytes().splitlines(keepends=True)
     case.close()
     ledger.write_bytes(b"".join([*lines[:3], b'{"for": 5}\n', *lines[3:]]))
-    with pytest.raises(CaseError, match=r"calls\.jsonl, line 4, is no call"):
+    with pytest.raises(CaseError, match=r"calls\.jsonl, line 4, is damaged"):
         _ = gb.Recording(tmp_path / "case").spent
 
 

@@ -416,11 +416,10 @@ class Recording:
 
     def _unfinished(self, place: Place) -> bool:
         """Whether the stage or score that a call was made for is not on record yet."""
-        kind, of, *rest = place
-        if kind == "step":
-            step = self._state.steps.get(of)
-            return step is not None and getattr(step, str(rest[0]), None) is None
-        return of not in self._state.question_ids
+        if place[0] == "score":
+            return place[1] not in self._state.question_ids
+        step = self._state.steps.get(place[1])
+        return step is not None and getattr(step, place[2]) is None
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 
@@ -470,7 +469,7 @@ class Recording:
     def calls(self) -> pd.DataFrame:
         """One row a call: what it was made for, role, model, whether this case paid it, messages, text, tokens, seconds, cost."""
         rows = [
-            {"for": "/".join(map(str, line["for"])), "role": line["role"], "paid": line["paid"], **line["call"].model_dump()}
+            {"for": "/".join(map(str, line.place)), "role": line.role, "paid": line.paid, **line.call.model_dump()}
             for line in self._ledger.lines()
         ]
         return pd.DataFrame(rows)

@@ -207,7 +207,7 @@ class Runner:
 
     async def _answers(self, prompt: str, subject: Subject, names: list[str], question: Question, meter: "_Meter") -> list[Prediction]:
         seeds = ("score", question.split) if question.judged is None else ("score", question.split, "critic")
-        ask = self._ask(meter, place=["score", question.id, question.split], seeds=seeds, replicate=lambda _: question.replicate)
+        ask = self._ask(meter, place=("score", question.id, question.split), seeds=seeds, replicate=lambda _: question.replicate)
         return await together(predict_one(subject, prompt, subject.example(name), ask) for name in names)
 
     def _critic(self, method: Method, predictions: Iterable[Prediction]) -> CriticTask:
@@ -235,7 +235,7 @@ class Runner:
             verdicts={evaluation.example: evaluation for evaluation in verdicts},
             origin=None if step.origin is None else self.case[step.origin],
             past=tuple(self._past(step, method.momentum)),
-            ask=self._ask(meter, place=["step", step.id], seeds=seeds, replicate=step.draw),
+            ask=self._ask(meter, place=("step", step.id), seeds=seeds, replicate=step.draw),
             score=score,
             seed=self.case.seed,
         )
@@ -250,11 +250,11 @@ class Runner:
             step = before
         return found[::-1]
 
-    def _ask(self, meter: "_Meter", place: list[Any], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
+    def _ask(self, meter: "_Meter", place: tuple[Any, ...], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
         async def ask(role: Role, stage: Stage, messages: Messages, *, example: str = "", index: int = 0) -> Call:
             fresh, model = replicate(stage), self.model(role)
             seed = seed_for(self.case.seed, *seeds, stage, example, index, fresh)
-            here = [*place, stage, example, index, fresh]
+            here: Any = (*place, stage, example, index, fresh)
             meter.asked(role)
             call = self.ledger.find(here, model.key(messages, seed=seed, replicate=fresh))
             if call is None:
