@@ -38,7 +38,7 @@ def first_step(folder: Path, model: gb.Model) -> gb.Case:
     compared = case.compare(1, 4, "validation", replicates=3)
     critiques = {(step.id, critique.example): critique.text for step in case for critique in step.prompt_critique or ()}
     given = next(prediction for prediction in case[3].predict or () if prediction.example == "train-20")
-    case.write_note(1, f"The evaluation of example 1 says that the right answer is **K2**. Its prompt critique: *“{critiques[1, 'train-5']}”*")
+    case.write_note(1, f"Example 1 is **K2**, as its evaluation says. Its prompt critique: *“{critiques[1, EDIT.example]}”*")
     case.write_note(
         3,
         f"Example 2 was answered {given.answer}, which is **{'right' if given.correct else 'wrong'}**. "

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import gradbook as gb
 from small import small_task
 
-EXAMPLES, ROUNDS, EARLY = 2000, 12, 6  # after so many rounds all is there that is kept for the next: threads, connections, four sets of outputs
+EXAMPLES, ROUNDS = 1000, 10
+EARLY = 6  # after so many rounds all is there that is kept for the next: threads, connections, sets of outputs
 METHOD = gb.Method(selection="naive", candidates=1, batch_size=1)
 
 
