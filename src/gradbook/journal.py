@@ -49,6 +49,11 @@ class ScoreEntry:
     load: Callable[[], bytes]
 
     @property
+    def accuracy(self) -> float:
+        """The share of right answers, 0 to 1."""
+        return self.right / self.total
+
+    @property
     def score(self) -> Score:
         """The score with its answers, read back from its line."""
         return EVENT.validate_json(self.load()).score

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -22,25 +21,14 @@ from gradbook.loop.method import Method
 from gradbook.loop.stages import Ask, Context, Messages, Subject, predict_one, together
 from gradbook.models import Model
 from gradbook.plan import epoch_length
-from gradbook.recording import Recording
-from gradbook.records import Answer, Call, Prediction, Question, Role, Score, SplitName, Stage, Step, Variable, sha256, short_id
+from gradbook.recording import Recording, Scorable
+from gradbook.records import Answer, Call, Prediction, Question, Role, Score, SplitName, Stage, Step
 from gradbook.replies import spoken
 
 Progress = Callable[[str, int, int], None]
 """Called with what runs ("predict", "score validation"), how many calls are done and how many are asked for."""
 _MANY = 20  # replies of which not one can be read: then something else than the prompt is wrong
-_JUDGED = 4  # sets of outputs that critics judge are kept at hand
-
-
-@dataclass(frozen=True)
-class Scorable:
-    """What can be scored on a split: a prompt of the task, or with `judged` and `method` a critic's on that prompt's outputs, by the model
-    `judged_model`."""
-
-    prompt: str
-    judged: str | None = None
-    judged_model: str | None = None
-    method: Method | None = None
+_JUDGED = 2  # sets of outputs that critics judge are kept at hand: those of the two arms of a comparison
 
 
 def seed_for(*parts: Any) -> int:
@@ -134,20 +122,9 @@ class Runner:
         if step.depth % (method.train_every * epoch_length(self.task, method)) == 0:
             await self.score(Scorable(step.chosen_prompt), "train")
 
-    def scorable(self, step: Step, split: SplitName, variable: Variable | None = None) -> Scorable:
-        """What a step ends with, to be scored on a split: its own variable's prompt, or that of the other one."""
-        if (variable or step.variable) == "prompt":
-            return Scorable(step.ends_with("prompt"))
-        method = self.case.method_of(step)
-        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.case.outputs_by(step, split), method)
-
     def question(self, what: Scorable, split: SplitName, replicate: int = 0) -> Question:
         """What the score of `what` is filed under, of the model that would make it now."""
-        asked: dict[str, Any] = {"prompt": sha256(what.prompt), "split": split, "replicate": replicate}
-        if what.judged is None or what.method is None:
-            return Question(model=self.model("task").id, form=self.task.form, **asked)
-        form = short_id(*CriticTask.form(what.method))
-        return Question(judged=sha256(what.judged), judged_model=what.judged_model, model=self.model("critic").id, form=form, **asked)
+        return what.question(split, replicate, self.model("task" if what.judged is None else "critic").id, self.task)
 
     async def score(self, what: Scorable, split: SplitName, replicate: int = 0, again: bool = False) -> Score:
         """The answers of `what` on a split, from the journal where they are, else from the model that plays the role now.
@@ -183,9 +160,9 @@ class Runner:
 
     async def _score_judged(self, what: Scorable, split: SplitName) -> Score:
         """The score of the outputs that a critic judges, on record or made now."""
-        question = Question(prompt=sha256(what.judged or ""), split=split, model=what.judged_model or "", form=self.task.form)
-        known = self.journal.state.scores.get(question)
-        return known.score if known else await self.score(Scorable(what.judged or ""), split)
+        judged = Scorable(what.judged or "")
+        known = self.journal.state.scores.get(judged.question(split, 0, what.judged_model or "", self.task))
+        return known.score if known else await self.score(judged, split)
 
     async def _outputs(self, what: Scorable, split: SplitName) -> list[Prediction]:
         """The outputs that a critic judges: from the log of calls, or where that has lost them, from the call cache."""
