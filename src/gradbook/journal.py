@@ -174,11 +174,7 @@ def fold(lines: Iterable[bytes]) -> State:
     Raises:
         CaseError: a line cannot be read or cannot be true, named by its number; or a newer gradbook wrote it.
     """
-    return _fold(((line, partial(_itself, line)) for line in lines), "journal")
-
-
-def _itself(line: bytes) -> bytes:
-    return line
+    return _fold(((line, partial(bytes, line)) for line in lines), "journal")
 
 
 def _fold(lines: Iterable[tuple[bytes, Callable[[], bytes]]], name: Any) -> State:

@@ -17,6 +17,8 @@ from gradbook.records import Call, Record, Role, Spent, SplitName, Stage
 NAME = "calls.jsonl"
 Place = tuple[Literal["step"], int, Stage, str, int, int] | tuple[Literal["score"], str, SplitName, Stage, str, int, int]
 """What a call is made for: "step", its id, or "score", the question's id, the split; then stage, example, index, replicate."""
+Work = tuple[Literal["step"], int, Stage] | tuple[Literal["score"], str, SplitName]
+"""The stage or score that a place belongs to: its first three."""
 
 
 class Line(Record):
@@ -42,36 +44,37 @@ class Ledger:
 
     Args:
         folder: of the case.
-        open_place: whether the stage or score that a place belongs to is unfinished, so that its calls may be asked for again.
+        unfinished: whether a stage or score is not on record yet, so that its calls may be asked for again.
 
     Raises:
         CaseError: a line cannot be read, naming file and line; the disk is full.
     """
 
-    def __init__(self, folder: Folder, open_place: Callable[[Place], bool]) -> None:
-        self.folder, self.path, self._open = folder, folder.path / NAME, open_place
+    def __init__(self, folder: Folder, unfinished: Callable[[Work], bool]) -> None:
+        self.folder, self.path, self._unfinished = folder, folder.path / NAME, unfinished
         self._lock = threading.RLock()
         self._file: Lines | None = None
-        self._found: dict[tuple[Place, str], int] = {}  # where the calls of unfinished work stand
+        self._found: dict[Work, dict[tuple[Place, str], int]] = {}  # where the calls of unfinished work stand
         self._sums: dict[tuple[Any, ...], Spent] | None = None
 
     def add(self, place: Place, role: Role, model: str, call: Call) -> None:
         """Write a call down, unless it was for this place before."""
         with self._lock:
             self._read()
-            if (place, call.key) in self._found:
+            found = self._found.setdefault(place[:3], {})
+            if (place, call.key) in found:
                 return
             data = call.model_dump(mode="json", exclude={"key", "cached"}, exclude_none=True)
             line = {"for": place, "key": call.key, "role": role, "model": model, "paid": not call.cached, "call": data}
             # a sync for every call would hold the loop up; a power cut costs the last calls, a killed process none
-            self._found[place, call.key] = self._writable().append(json.dumps(line, ensure_ascii=False).encode(), sync=False)
+            found[place, call.key] = self._writable().append(json.dumps(line, ensure_ascii=False).encode(), sync=False)
             self._count(place, role, model, call, not call.cached)
 
     def find(self, place: Place, key: str) -> Call | None:
         """The call that was made for a place of unfinished work, or None."""
         with self._lock:
             self._read()
-            offset = self._found.get((place, key))
+            offset = self._found.get(place[:3], {}).get((place, key))
             if offset is None or self._file is None:
                 return None
             return Line.model_validate_json(self._file.line(offset)).call.model_copy(update={"cached": True})
@@ -79,7 +82,7 @@ class Ledger:
     def settle(self) -> None:
         """Forget where the calls of work that is finished by now stand."""
         with self._lock:
-            self._found = {name: offset for name, offset in self._found.items() if self._open(name[0])}
+            self._found = {work: calls for work, calls in self._found.items() if self._unfinished(work)}
 
     def spent(self, *place: Any) -> Spent:
         """What the calls for a place and all below it have cost, as for ("step", 3); without a place, for all."""
@@ -111,8 +114,8 @@ class Ledger:
         self._sums, self._found = {}, {}
         for offset, line in self._lines():
             self._count(line.place, line.role, line.model, line.call, line.paid)
-            if self._open(line.place):
-                self._found[line.place, line.key] = offset
+            if self._unfinished(work := line.place[:3]):
+                self._found.setdefault(work, {})[line.place, line.key] = offset
 
     def _count(self, place: Place, role: Role, model: str, call: Call, paid: bool) -> None:
         """Add a call to the sums, by kind, id and stage of its place, role and model."""

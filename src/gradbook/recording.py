@@ -13,7 +13,7 @@ from gradbook.edits import superseded
 from gradbook.errors import CaseError, MethodError
 from gradbook.files import Folder
 from gradbook.journal import NAME, Journal, ScoreEntry, State
-from gradbook.ledger import Ledger, Place
+from gradbook.ledger import Ledger, Work
 from gradbook.loop import Method
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.stages import Subject
@@ -325,12 +325,12 @@ class Recording:
         """What the stages of a step have cost so far."""
         return self._ledger.spent("step", self[step].id)
 
-    def _unfinished(self, place: Place) -> bool:
-        """Whether the stage or score that a call was made for is not on record yet."""
-        if place[0] == "score":
-            return place[1] not in self._state.question_ids
-        step = self._state.steps.get(place[1])
-        return step is not None and getattr(step, place[2]) is None
+    def _unfinished(self, work: Work) -> bool:
+        """Whether a stage or score is not on record yet."""
+        if work[0] == "score":
+            return work[1] not in self._state.question_ids
+        step = self._state.steps.get(work[1])
+        return step is not None and getattr(step, work[2]) is None
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from gradbook.ledger import Ledger
 from gradbook.loop import stages
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
-from gradbook.loop.stages import Ask, Context, Messages, Subject, predict_one, together
+from gradbook.loop.stages import Ask, Context, Messages, Room, Subject, predict_one, together
 from gradbook.models import Model
 from gradbook.plan import epoch_length
 from gradbook.recording import Recording, Scorable
@@ -28,6 +29,7 @@ from gradbook.replies import spoken
 Progress = Callable[[str, int, int], None]
 """Called with what runs ("predict", "score validation"), how many calls are done and how many are asked for."""
 _MANY = 20  # replies of which not one can be read: then something else than the prompt is wrong
+_AHEAD = 256  # calls of scores that are begun at the same time, though most wait for a connection
 _JUDGED = 2  # sets of outputs that critics judge are kept at hand: those of the two arms of a comparison
 
 
@@ -49,10 +51,11 @@ class Runner:
         self.case, self.task, self.journal, self.ledger, self.models = case, case.task, journal, ledger, models
         self.listeners: list[Progress] = []
         self.notices: list[str] = []
-        self._meters: dict[str, list[_Meter]] = {}
+        self._meters: dict[str, Counter[str]] = {}
         # a stage or a score that is being stopped still unwinds, and whoever asks for it again has to wait
         self._locks: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
         self._judged: dict[Question, list[Prediction]] = {}
+        self._room = Room(max([_AHEAD, *(2 * model.concurrency for model in models.values())]))
 
     @contextmanager
     def listen(self, progress: Progress) -> Iterator[None]:
@@ -146,14 +149,23 @@ class Runner:
             subject = self._critic(what.method, await self._outputs(what, split))
         keep = {answer.example: answer for answer in known if answer.lost != "no reply"}
         started = time.monotonic()
-        with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}") as meter:
-            names = [example.id for example in self.task.split(split) if example.id not in keep]
-            predictions = await self._answers(what.prompt, subject, names, question, meter)
-        keep |= {p.example: Answer(**p.model_dump(exclude={"output"})) for p in predictions}
-        if len(names) >= _MANY and all(p.answer is None and not p.lost for p in predictions):
-            said = " ".join(predictions[0].output.split())
+        names, said = [example.id for example in self.task.split(split) if example.id not in keep], ""
+        with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}", len(names)) as meter:
+            seeds = ("score", split) if what.judged is None else ("score", split, "critic")
+            ask = self._ask(meter, place=("score", question.id, split), seeds=seeds, replicate=lambda _: question.replicate)
+
+            async def answer(name: str) -> Answer:  # without its output, of which ten thousand would fill the memory
+                nonlocal said
+                prediction = await predict_one(subject, what.prompt, subject.example(name), ask)
+                said = prediction.output
+                return Answer(**prediction.model_dump(exclude={"output"}))
+
+            answers = await together(map(answer, names), self._room)
+        keep |= {answer.example: answer for answer in answers}
+        if len(names) >= _MANY and all(answer.answer is None and not answer.lost for answer in answers):
             self.notices.append(
-                f"none of {len(names)} replies on {split} could be read as an answer, so every one counts as wrong; one is: {said[:200]!r}"
+                f"none of {len(names)} replies on {split} could be read as an answer, so every one counts as wrong; one is: "
+                f"{' '.join(said.split())[:200]!r}"
             )
         score = Score(question=question, answers=tuple(keep[example.id] for example in self.task.split(split)))
         self._record(Scored(score=score, seconds=round(time.monotonic() - started, 3)), "task" if what.judged is None else "critic")
@@ -181,11 +193,6 @@ class Runner:
             for question in list(self._judged)[:-_JUDGED]:
                 del self._judged[question]
         return self._judged[score.question]
-
-    async def _answers(self, prompt: str, subject: Subject, names: list[str], question: Question, meter: "_Meter") -> list[Prediction]:
-        seeds = ("score", question.split) if question.judged is None else ("score", question.split, "critic")
-        ask = self._ask(meter, place=("score", question.id, question.split), seeds=seeds, replicate=lambda _: question.replicate)
-        return await together(predict_one(subject, prompt, subject.example(name), ask) for name in names)
 
     def _critic(self, method: Method, predictions: Iterable[Prediction]) -> CriticTask:
         return CriticTask(self.task, method, {prediction.example: prediction for prediction in predictions})
@@ -252,33 +259,32 @@ class Runner:
 
 
 class _Meter:
-    """Counts the calls of one stage or score and the roles that were asked; those of the same name add up in the progress."""
+    """Counts the calls of a stage or score, with those of the same name that run at once, and notes which roles were asked.
 
-    def __init__(self, runner: Runner, name: str) -> None:
-        self._runner, self._name = runner, name
-        self.calls = self.finished = 0
-        self.open, self.roles = True, set[Role]()
+    `calls` is how many there will be, where that is known before they are asked for.
+    """
+
+    def __init__(self, runner: Runner, name: str, calls: int = 0) -> None:
+        self._runner, self._name, self._calls, self.roles = runner, name, calls, set[Role]()
+        self._counts = runner._meters.setdefault(name, Counter())
 
     def __enter__(self) -> "_Meter":
-        self._runner._meters.setdefault(self._name, []).append(self)
+        self._counts.update(open=1, asked=self._calls)
         return self
 
     def __exit__(self, *_: object) -> None:
-        together = self._runner._meters[self._name]
-        self.open = False
-        if not any(meter.open for meter in together):
+        self._counts["open"] -= 1
+        if not self._counts["open"]:
             del self._runner._meters[self._name]
 
     def asked(self, role: Role) -> None:
-        self.calls += 1
         self.roles.add(role)
-        self._tell()
+        self._tell(asked=0 if self._calls else 1)
 
     def done(self) -> None:
-        self.finished += 1
-        self._tell()
+        self._tell(done=1)
 
-    def _tell(self) -> None:
-        together = self._runner._meters.get(self._name, [])
+    def _tell(self, **more: int) -> None:
+        self._counts.update(more)
         for progress in self._runner.listeners:
-            progress(self._name, sum(m.finished for m in together), sum(m.calls for m in together))
+            progress(self._name, self._counts["done"], self._counts["asked"])
