@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import gradbook as gb
 from gradbook import settings
@@ -81,6 +83,7 @@ def peaks(what: str, *args: str | Path) -> list[tuple[int, float]]:
     return [(answers, peak) for answers, peak in json.loads(said.stdout)]
 
 
+@pytest.mark.timeout(1800)  # 30,000 calls: a minute on a machine of its own
 def test_memory_stays_flat_over_what_is_scored(serve, tmp_path, report):
     url = serve(0.0).url
     for what in ("scored", "judged"):
