@@ -281,8 +281,6 @@ class Question(Record):
     sampling), `form` of the form in which it is asked and read.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     prompt: str
     judged: str | None = None
     judged_model: str | None = None

@@ -7,6 +7,7 @@ The same stages optimise the critic's prompt: its inputs are the outputs that it
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -293,8 +294,11 @@ async def _validated(step: Step, context: Context, whole: list[Candidate]) -> Se
     labels = context.method.validation_labels
     prompts = {-1: step.prompt} | {candidate.index: candidate.prompt for candidate in whole}
     distinct = list(dict.fromkeys(prompts.values()))
-    found = await together(context.score(prompt) for prompt in distinct)
-    shares = {prompt: share_right(score, task, labels) for prompt, (score, task) in zip(distinct, found, strict=True)}
+
+    async def share(prompt: str) -> float:  # of many prompts on a large split, only one score at a time is in memory
+        return share_right(*await context.score(prompt), labels)
+
+    shares = dict(zip(distinct, await together(map(share, distinct)), strict=True))
     scores = {index: shares[prompt] for index, prompt in prompts.items()}
     ranked = sorted(scores, key=lambda index: (-scores[index], index))
     kept = [index for n, index in enumerate(ranked) if prompts[index] not in {prompts[before] for before in ranked[:n]}]
@@ -313,12 +317,23 @@ def share_right(score: Score, task: Subject, labels: str) -> float:
     return sum(right) / len(right)
 
 
-async def together(work: Any) -> list[Any]:
-    """Await all of `work` at once; the first failure cancels the rest and is raised as it is."""
+class Room:
+    """Room for so many tasks of several `together`: one of them is begun as a whole before the next, so that they end one by one."""
+
+    def __init__(self, most: int) -> None:
+        self.turn, self.slots = asyncio.Lock(), asyncio.Semaphore(most)
+
+
+async def together(work: Iterable[Any], room: Room | None = None) -> list[Any]:
+    """Await all of `work` at once, or as much as there is room for; the first failure cancels the rest and is raised as it is."""
     tasks: list[asyncio.Task[Any]] = []
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
+        async with asyncio.TaskGroup() as group, room.turn if room else nullcontext():
+            for one in work:
+                tasks.append(group.create_task(one))
+                if room:
+                    await room.slots.acquire()
+                    tasks[-1].add_done_callback(lambda _: room.slots.release())
     except* Exception as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
