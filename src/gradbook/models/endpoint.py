@@ -28,6 +28,7 @@ Messages = list[dict[str, str]]
 Landed = Callable[[Call], None]
 _NOTHING = Spent()
 _PATIENCE = 60.0  # seconds that are waited between the tries of one call, in all
+_GRACE = 1.0  # seconds more than the slowest reply so far that a call which was stopped is worth waiting for
 _BACKOFF = (0.5, 8.0)  # seconds before the second try, and at most
 
 
@@ -43,7 +44,7 @@ class _Asker:
 class _Flight:
     """A call under way; the first of its `askers` pays.
 
-    `sent` says whether its request has gone out, `stopped` that nobody waits for it any more. `bound` is the most that it can
+    `sent` says whether its request has gone out, at `began`; `stopped` that nobody waits for it any more. `bound` is the most that it can
     use, `charge` what the budget has to be charged once it is over.
     """
 
@@ -54,6 +55,7 @@ class _Flight:
     askers: list[_Asker] = field(default_factory=list)
     task: "asyncio.Task[None] | None" = None
     sent: bool = False
+    began: float = 0.0
     stopped: bool = False
     holds: bool = False
     call: Call | None = None
@@ -81,7 +83,7 @@ class Model:
         self.name, self.identity, self.kind, self.sampling = spec.name, spec.identity, spec.kind, spec.sampling
         self.concurrency, self.price, self.seeded = spec.concurrency, spec.price, spec.seeded
         self.retries, self.timeout = spec.retries, spec.timeout
-        self.cached = 0
+        self.cached, self._slowest = 0, 0.0
         self._spent = _NOTHING
         self._find_address = address
         self._closer: weakref.finalize[..., Model] | None = None
@@ -132,7 +134,8 @@ class Model:
 
         A reply that was cut off, or that says nothing beside its thoughts, is returned and not cached: asking again makes it again.
         Cancelling stops a local model at once. A request that has gone out to a remote one will be paid anyway: it ends in the
-        background, is told to `landed` and cached, and nobody else waits for it; its slot is free at once.
+        background, is told to `landed` and cached, and its slot is free at once. Who asks for the same meanwhile is given it, unless it takes
+        longer than any reply so far: then it is sent anew.
 
         Args:
             messages: of the chat, each with `role` and `content`.
@@ -161,6 +164,9 @@ class Model:
     async def _complete(self, messages: Messages, seed: int | None, replicate: int, landed: Landed) -> Call:
         sent, sampling = self._as_sent(messages), self._with_seed(seed)
         key = key_of(self.identity, sent, sampling, replicate)
+        if (stopped := self._flights.get(key)) and stopped.stopped and (call := await self._overtaken(stopped)):
+            landed(call)
+            return call
         flight = self._flights.get(key)
         if flight is None:
             flight = _Flight(key, sent, sampling, replicate)
@@ -179,6 +185,16 @@ class Model:
         except asyncio.CancelledError:
             self._leave(flight, asker)
             raise
+
+    async def _overtaken(self, flight: _Flight) -> Call | None:
+        """What a call gives that nobody waited for any more; it is paid, so it is worth the wait, but not longer than any took so far."""
+        assert flight.task is not None
+        await asyncio.wait({flight.task}, timeout=max(0.0, flight.began + self._slowest - time.monotonic()) + _GRACE)
+        if flight.call is None:
+            self._land(flight)
+            return None
+        self.cached += 1
+        return flight.call.model_copy(update={"cached": True})
 
     def _look_up(self, flight: _Flight) -> Call | None:
         """The call as it is in the cache; a row that holds no reply is as good as none."""
@@ -224,10 +240,10 @@ class Model:
         if any(not each.done.cancelled() for each in flight.askers):
             return
         flight.stopped = True
-        self._land(flight)
         if goes_on:
             self._give_back(flight)
         elif flight.task:
+            self._land(flight)
             flight.task.cancel()
 
     def _land(self, flight: _Flight) -> None:
@@ -297,7 +313,7 @@ class Model:
         failure: ModelError | None = None
         waited, tries, billed = 0.0, 0, False
         while failure is None:
-            flight.sent, started, tries = True, time.monotonic(), tries + 1
+            flight.sent, flight.began, tries = True, time.monotonic(), tries + 1
             try:
                 reply = await chat(client, self.name, flight.messages, sampling, self.timeout)
             except Fault as fault:
@@ -312,7 +328,8 @@ class Model:
                     await asyncio.sleep(pause)
                 continue
             reply = replace(reply, reason=scrubbed(reply.reason, address.secrets))
-            call = self._call(flight, **vars(reply), seconds=round(time.monotonic() - started, 4))
+            call = self._call(flight, **vars(reply), seconds=round(time.monotonic() - flight.began, 4))
+            self._slowest = max(self._slowest, call.seconds)
             spent = Spent.of(call)
             flight.charge = flight.bound if spent.unknown else spent  # an endpoint that counts nothing must not run on for ever
             return call
