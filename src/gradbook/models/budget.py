@@ -93,15 +93,20 @@ def most(messages: list[dict[str, str]], sampling: Mapping[str, Any], price: tup
     Raises:
         ModelError: a budget of tokens or cost for a model without a limit on its reply, or of cost without a price.
     """
-    limits = [sampling[name] for name in ("max_tokens", "max_completion_tokens") if sampling.get(name)]
-    if not limits and (budget.tokens is not None or budget.cost is not None):
+    limit = longest(sampling)
+    if not limit and (budget.tokens is not None or budget.cost is not None):
         raise ModelError("A budget of tokens or cost needs a limit on the reply; put max_tokens or max_completion_tokens into sampling.")
     if price is None and budget.cost is not None:
         raise ModelError("A budget of cost needs a price; connect with price=(input, output), for a million tokens each.")
     prompt = _MARGIN + sum(_MARGIN + len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
-    reply = max(limits, default=0) * (sampling.get("n") or 1)
+    reply = limit * (sampling.get("n") or 1)
     cost = (prompt * price[0] + reply * price[1]) / 1e6 if price else None
     return Spent(calls=1, prompt_tokens=prompt, completion_tokens=reply, cost=cost)
+
+
+def longest(sampling: Mapping[str, Any]) -> int:
+    """How many tokens a reply may have; 0 where nothing says it."""
+    return max(sampling.get(name) or 0 for name in ("max_tokens", "max_completion_tokens"))
 
 
 def _tokens(spent: Spent) -> int:

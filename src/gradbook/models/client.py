@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import email.utils
+import json
 import logging
 import os
 import re
@@ -102,16 +103,29 @@ async def chat(asked: openai.AsyncOpenAI, model: str, messages: list[dict[str, s
     Raises:
         Fault: the try failed.
     """
+    content = await _post(asked, "/chat/completions", {"model": model, "messages": messages, **sampling}, timeout)
+    return await asyncio.to_thread(read, content) if len(content) > _LONG else read(content)
+
+
+async def prompt_tokens(asked: openai.AsyncOpenAI, messages: list[dict[str, str]], sampling: dict[str, Any], timeout: float) -> int:
+    """How many tokens a prompt has, as llama.cpp counts them by the model's own template and vocabulary.
+
+    Raises:
+        Fault: the try failed, as where the template does not take the messages.
+    """
+    return int(
+        json.loads(await _post(asked, "/chat/completions/input_tokens", {"messages": messages, **sampling}, timeout))["input_tokens"]
+    )
+
+
+async def _post(asked: openai.AsyncOpenAI, path: str, body: dict[str, Any], timeout: float) -> bytes:
     fault = None
     try:
         async with asyncio.timeout(timeout):
-            # any key is sent as it is, and the reply is read here: the typed method takes twice as long for what only OpenAI knows
-            body = {"model": model, "messages": messages, **sampling}
-            raw = await asked.post("/chat/completions", cast_to=httpx.Response, body=body)
+            # sent as it is and read by gradbook: the typed methods take longer for what only OpenAI knows
+            return (await asked.post(path, cast_to=httpx.Response, body=body)).content
     except Exception as error:  # beside openai's own: what cannot be sent, as a variable of its that holds no plain text
         fault = _fault(error, timeout)
-    else:
-        return await asyncio.to_thread(read, raw.content) if len(raw.content) > _LONG else read(raw.content)
     raise fault  # out here, so that it is not chained to an error that holds the headers
 
 

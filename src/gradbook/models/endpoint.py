@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradbook import background
 from gradbook.errors import ModelError
-from gradbook.models.budget import Budget, most
+from gradbook.models.budget import Budget, longest, most
 from gradbook.models.cache import CallCache, key_of
 from gradbook.models.faults import Fault, mended, scrubbed
 from gradbook.models.spec import ModelSpec
@@ -134,8 +134,8 @@ class Model:
 
         A reply that was cut off, or that says nothing beside its thoughts, is returned and not cached: asking again makes it again.
         Cancelling stops a local model at once. A request that has gone out to a remote one will be paid anyway: it ends in the
-        background, is told to `landed` and cached, and its slot is free at once. Who asks for the same meanwhile is given it, unless it takes
-        longer than any reply so far: then it is sent anew.
+        background, is told to `landed` and cached, and its slot is free at once. Who asks for the same meanwhile is given it, unless
+        it takes longer than any reply so far: then it is sent anew.
 
         Args:
             messages: of the chat, each with `role` and `content`.
@@ -306,15 +306,17 @@ class Model:
             self.budget.settle(flight.bound, flight.charge)
 
     async def _request(self, flight: _Flight) -> Call:
-        from gradbook.models.client import chat
-
         address, client = await self._open()
+        from gradbook.models.client import chat, prompt_tokens
+
         sampling = {key: value for key, value in flight.sampling.items() if key != "seed" or self.seeded}
         failure: ModelError | None = None
         waited, tries, billed = 0.0, 0, False
         while failure is None:
             flight.sent, flight.began, tries = True, time.monotonic(), tries + 1
             try:
+                if self.spec.context is not None:
+                    self._check_fits(await prompt_tokens(client, flight.messages, sampling, self.timeout), self.spec.context)
                 reply = await chat(client, self.name, flight.messages, sampling, self.timeout)
             except Fault as fault:
                 billed |= fault.billed
@@ -334,6 +336,15 @@ class Model:
             flight.charge = flight.bound if spent.unknown else spent  # an endpoint that counts nothing must not run on for ever
             return call
         raise failure  # out here, so that it is not chained to the fault
+
+    def _check_fits(self, prompt: int, context: int) -> None:
+        """Refuse a prompt that leaves no room for its reply, which llama.cpp would cut off without a word."""
+        need = prompt + (reply := longest(self.sampling))
+        if need > context:
+            raise ModelError(
+                f"The prompt has {prompt:,} tokens and its reply may have {reply:,}, but the context of {self.name} holds {context:,}; "
+                f"shorten the prompt, use a smaller batch, lower max_tokens, or connect with context={need} or more."
+            )
 
     async def _open(self) -> "tuple[Address, openai.AsyncOpenAI]":
         """The address and its client, found once; starting a local server takes seconds and must not stop the loop."""

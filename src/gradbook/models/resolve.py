@@ -80,7 +80,7 @@ def connect(
     settings: dict[str, Any] = {"retries": retries, "seeded": seeded, "merge_system": merge_system}
     given: dict[str, Any] = {"sampling": sampling or {}, "concurrency": concurrency, "timeout": timeout}
     if here and (_is_embedded(name) if name else not (base_url or api_key)):
-        settings |= {"price": price or _FREE, "context": context, **_defaults("embedded", **given)}
+        settings |= {"price": price or _FREE, "context": embedded.CONTEXT if context is None else context, **_defaults("embedded", **given)}
         return _embedded(name or DEFAULT, progress, settings, budget, _cache(cache))
     if not (base_url or api_key):
         raise ModelError(
@@ -180,7 +180,7 @@ def _embedded(name: str, progress: bool, settings: dict[str, Any], budget: Budge
         cache=cache and str(cache.path),
         **settings,
     )
-    return Model(spec, lambda: _local(path, spec.context), budget, cache)
+    return Model(spec, lambda: _local(path, spec.context or embedded.CONTEXT), budget, cache)
 
 
 def _spec(name: str, identity: str, *, sampling: dict[str, Any], **settings: Any) -> ModelSpec:
@@ -206,8 +206,8 @@ def _address(url: SecretStr, key: SecretStr | None) -> "Address":
     return Address(url, key)
 
 
-def _local(path: Path, context: int | None) -> "Address":
-    server = embedded.serve(path, context=context or embedded.CONTEXT)
+def _local(path: Path, context: int) -> "Address":
+    server = embedded.serve(path, context=context)
     return _address(SecretStr(server.url), SecretStr(server.key))
 
 
