@@ -26,9 +26,9 @@ def test_connections_share_one_server(small):
     before = dict(embedded._servers)
     connect(small, sampling={"max_tokens": 2}).ask("optimizer")
     assert embedded._servers == before
-    server = next(iter(embedded._servers.values()))
-    assert server.url.startswith("http://127.0.0.1:")
-    assert server.key not in repr(server)
+    address, _ = next(iter(embedded._servers.values()))
+    assert address.public.startswith("http://127.0.0.1:")
+    assert address.key.get_secret_value() not in repr(address)
 
 
 def test_a_prompt_that_leaves_no_room_for_its_reply_is_told_before_it_is_sent(small):

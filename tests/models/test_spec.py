@@ -314,7 +314,7 @@ def test_a_row_that_holds_no_reply_gives_way(stub, remote):
         ("g", "[" * 100_000),
     ):
         address = model.key(user(key))
-        model.cache._databases["patient"].execute("INSERT INTO calls VALUES (?, ?)", (address, row))
+        model.cache._databases["write"].execute("INSERT INTO calls VALUES (?, ?)", (address, row))
         assert model.ask(key).startswith("reply")
         assert together(model.complete(user(key)))[0].cached
     assert isinstance(model.cache, CallCache)

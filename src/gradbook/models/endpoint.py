@@ -289,8 +289,7 @@ class Model:
     async def _keep(self, cache: CallCache, call: Call) -> None:
         value = call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"})
         try:
-            if not cache.put(call.key, value, wait=False):
-                await asyncio.to_thread(cache.put, call.key, value)
+            await asyncio.to_thread(cache.put, call.key, value)
         except ModelError as error:  # the reply is paid and must not be lost with it
             warnings.warn(f"A reply was not cached. {error}", RuntimeWarning, stacklevel=2)
 
