@@ -39,6 +39,10 @@ FAULTS = [
     (error(408, "slow"), r"gave up waiting on stub in 3 tries \(408: slow\)", 3),
     (error(409, "busy"), r"in conflict with another in 3 tries \(409: busy\)", 3),
     (error(413, "Body over 1 MB"), r"larger than \S+ takes \(413: Body over 1 MB\); shorten", 1),
+    (error(400, "no\x00 \x1b[31mway\r\nout \ud83d\u202e."), r"refused the request to stub \(400: no \[31mway out \); check", 1),
+    (error(400, "x" * 5000), r"\(400: x{299}…\); check", 1),
+    (error(400, "{name} {0} %s"), r"\(400: \{name\} \{0\} %s\); check", 1),
+    (error(400, f"sent {KEY}, {KEY[:-1]} and http://me:pass-word@h/"), r"400: sent \*\*\*, .* and http://\*\*\*@h/\)", 1),
     (error(400, "top_p is odd"), r"refused the request to stub \(400: top_p is odd\); check the sampling parameters", 1),
     (
         Said(422, {"detail": [{"loc": ["body", "top_k"], "msg": "Input should be an integer"}]}),
@@ -82,6 +86,7 @@ FAULTS = [
         "passes the request for stub on to where it is not answered; check the base URL",
         1,
     ),
+    (Said(307, b"", {"Location": "http://elsewhere:99999/v1"}), "passes the request for stub on to where it is not answered", 1),
     (Said(200, b"xx", {"Content-Encoding": "gzip"}), "packed and damaged, in 3 tries", 3),
     ("hang", "did not answer in full within 0.5 s in 3 tries; connect with a larger timeout", 3),
     ("drip", "did not answer in full within 0.5 s in 3 tries", 3),

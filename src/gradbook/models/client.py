@@ -157,8 +157,10 @@ def _fault(error: Exception, timeout: float) -> Fault:
         return found
     if "Certificate" in names or any("CERTIFICATE_VERIFY_FAILED" in str(cause) for cause in causes):
         return Fault(None, "The certificate of {at} is not trusted; name the file of its authority in SSL_CERT_FILE.", passing=False)
-    if "Proxy" in names:
-        return Fault(None, "The proxy on the way to {at} refused or could not be reached; check HTTPS_PROXY and ALL_PROXY.", passing=True)
+    no_proxy = "InvalidURL" in names and "ProtocolError" not in names  # a redirect to an impossible URL is one of the protocol
+    if "Proxy" in names or no_proxy:
+        said = "The proxy on the way to {at} refused or could not be reached; check HTTPS_PROXY and ALL_PROXY."
+        return Fault(None, said, passing=not no_proxy)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return Fault(None, "{at} makes no secure connection; check whether the base URL begins with https:// or http://.", passing=False)
     if "TooManyRedirects" in names or "UnsupportedProtocol" in names or "InvalidURL" in names:
