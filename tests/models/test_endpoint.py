@@ -226,7 +226,6 @@ def test_the_key_is_nowhere(stub, remote, tmp_path, capfd):
     print(model, vars(model), call)
     assert KEY not in capfd.readouterr().out
     assert call.model_dump_json().count(KEY) == 0
-    model.cache.close()
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
 
@@ -261,7 +260,7 @@ def test_whoever_is_stopped_every_reply_is_told_as_paid_once(seed):
         budget = Budget(tokens=10**7)
         model = connect("stub", base_url=stub.url, concurrency=chance.choice([1, 3, 16]), budget=budget, cache=seed % 2 == 0)
         results = background.run(_stop_half(model, told, chance))
-        wait_until(lambda: not budget._holders)
+        wait_until(lambda: not budget._held)
         replies = sum(request.fault is None for request in stub.requests)
     assert sum(not call.cached for calls in told for call in calls) == replies == model.spent.calls == budget.spent.calls
     for calls, result in zip(told, results, strict=True):

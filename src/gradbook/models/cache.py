@@ -82,11 +82,6 @@ class CallCache:
         """
         self._execute("write", _PUT, key, json.dumps(value))
 
-    def close(self) -> None:
-        """Close the file; the cache cannot be used afterwards."""
-        for name, database in self._databases.items():
-            self._guard(database.close, name)
-
     def _open(self) -> dict[str, sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # of two that make the file at once, SQLite refuses one without waiting

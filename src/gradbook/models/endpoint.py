@@ -34,10 +34,11 @@ _BACKOFF = (0.5, 8.0)  # seconds before the second try, and at most
 
 @dataclass(eq=False)
 class _Asker:
-    """Who waits for a call: told by `landed`, then given `done`."""
+    """Who waits for a call: `told` by `landed`, then given it in `done`."""
 
     landed: Landed
     done: "asyncio.Future[Call]"
+    told: Call | None = None
 
 
 @dataclass(eq=False)
@@ -74,6 +75,8 @@ class Model:
         address: gives the place to ask; called once, at the first call that is not in the cache.
         budget: a limit that may be shared with other models, or None.
         cache: of finished calls, or None for none.
+
+    `spent` is what the requests that were really made have used, `cached` counts the calls that needed none.
     """
 
     def __init__(
@@ -81,10 +84,8 @@ class Model:
     ) -> None:
         self.spec, self.budget, self.cache = spec, budget, cache
         self.name, self.identity, self.kind, self.sampling = spec.name, spec.identity, spec.kind, spec.sampling
-        self.concurrency, self.price, self.seeded = spec.concurrency, spec.price, spec.seeded
-        self.retries, self.timeout = spec.retries, spec.timeout
-        self.cached, self._slowest = 0, 0.0
-        self._spent = _NOTHING
+        self.concurrency, self.price = spec.concurrency, spec.price
+        self.spent, self.cached, self._slowest = Spent(), 0, 0.0
         self._find_address = address
         self._closer: weakref.finalize[..., Model] | None = None
         self._start()
@@ -100,16 +101,11 @@ class Model:
         return ModelSpec.connect, (self.spec,)
 
     def __repr__(self) -> str:
-        spent = self._spent
+        spent = self.spent
         where = "on this machine" if self.kind == "embedded" else f"at {self.spec.base_url}"
         cost = f", {spent.cost:.4f} spent" if spent.cost else ""
         tokens = spent.prompt_tokens + spent.completion_tokens
         return f"<Model {self.name} {where}: {spent.calls} calls, {tokens:,} tokens, {self.cached} calls from the cache{cost}>"
-
-    @property
-    def spent(self) -> Spent:
-        """What the requests that were really made have used; `cached` counts the calls that needed none."""
-        return self._spent
 
     def ask(self, text: str, system: str | None = None, *, seed: int | None = None, replicate: int = 0) -> str:
         """Ask and wait for the reply's text: for a person at the keyboard.
@@ -222,6 +218,7 @@ class Model:
         if call is None or (asker.done.cancelled() and not paid):
             return
         self.cached += not paid
+        asker.told = call
         try:
             asker.landed(call)
         except Exception as error:
@@ -266,7 +263,7 @@ class Model:
             known = self._look_up(flight) if waited else None
             flight.call = known or await self._within(flight)
             if not known:
-                self._spent += Spent.of(flight.call)
+                self.spent += Spent.of(flight.call)
             for number, asker in enumerate(list(flight.askers)):
                 self._tell(flight, asker, paid=number == 0 and not known)
             self._give_back(flight)
@@ -278,13 +275,10 @@ class Model:
             self._give_back(flight)
             self._land(flight)
         for asker in flight.askers:
-            if asker.done.done():
-                continue
-            if failure or flight.call is None:
+            if asker.told and not asker.done.done():
+                asker.done.set_result(asker.told)
+            elif not asker.done.done():
                 asker.done.set_exception(failure or asyncio.CancelledError())
-            else:
-                paid = asker is flight.askers[0] and not known
-                asker.done.set_result(flight.call.model_copy(update={"cached": not paid}))
 
     async def _keep(self, cache: CallCache, call: Call) -> None:
         value = call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"})
@@ -308,20 +302,20 @@ class Model:
         address, client = await self._open()
         from gradbook.models.client import chat, prompt_tokens
 
-        sampling = {key: value for key, value in flight.sampling.items() if key != "seed" or self.seeded}
+        sampling = {key: value for key, value in flight.sampling.items() if key != "seed" or self.spec.seeded}
         failure: ModelError | None = None
         waited, tries, billed = 0.0, 0, False
         while failure is None:
             flight.sent, flight.began, tries = True, time.monotonic(), tries + 1
             try:
                 if self.spec.context is not None:
-                    self._check_fits(await prompt_tokens(client, flight.messages, sampling, self.timeout), self.spec.context)
-                reply = await chat(client, self.name, flight.messages, sampling, self.timeout)
+                    self._check_fits(await prompt_tokens(client, flight.messages, sampling, self.spec.timeout), self.spec.context)
+                reply = await chat(client, self.name, flight.messages, sampling, self.spec.timeout)
             except Fault as fault:
                 billed |= fault.billed
                 pause = fault.wait if fault.wait is not None else min(_BACKOFF[0] * 2 ** (tries - 1), _BACKOFF[1]) * random.uniform(0.75, 1)
                 waited += pause
-                if not fault.passing or tries > self.retries or waited > _PATIENCE or flight.stopped:
+                if not fault.passing or tries > self.spec.retries or waited > _PATIENCE or flight.stopped:
                     failure = ModelError(fault.sentence(self.name, address.public, tries, address.secrets))
                     flight.charge = flight.bound if billed else _NOTHING
                 else:
@@ -353,7 +347,7 @@ class Model:
 
     async def _connect(self) -> "tuple[Address, openai.AsyncOpenAI]":
         address = await asyncio.to_thread(self._find_address)
-        opened = address.client(self.timeout)
+        opened = address.client(self.spec.timeout)
         # sockets that are collected in another thread leave the loop's selector with dead entries, and a new socket that gets
         # the same number then never wakes: the client has to be closed on its loop
         self._closer = weakref.finalize(self, _close, opened)
