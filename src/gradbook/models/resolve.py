@@ -72,7 +72,8 @@ def connect(
     here = not base_url
     base_url, url_name = (_wrapped(base_url), "base_url") if base_url else (_environment("OPENAI_BASE_URL"), "OPENAI_BASE_URL")
     name = (name or os.environ.get("GRADBOOK_MODEL") or "").strip() or None
-    is_here = here and (_is_embedded(name) if name else not (base_url or api_key))
+    local = name in MODELS or name.endswith(".gguf") or name.startswith(weights.HUB) if name else not (base_url or api_key)
+    is_here = here and local
     tokens, at_once, seconds = _DEFAULTS["embedded" if is_here else "remote"]
     settings: dict[str, Any] = {
         "sampling": {**_SAMPLING, "max_tokens": tokens, **(sampling or {})},
@@ -147,10 +148,6 @@ def _checked_url(url: SecretStr, name: str) -> SecretStr:
     if fault:
         raise ModelError(f"The base URL in {name} {fault}; it should look like http://localhost:8000/v1.")
     return url
-
-
-def _is_embedded(name: str) -> bool:
-    return name in MODELS or name.endswith(".gguf") or name.startswith(weights.HUB)
 
 
 def _cache(cache: bool | str | Path | CallCache) -> CallCache | None:
