@@ -80,6 +80,9 @@ PIECES += [
     "Answer: ",
     "answer is K1\n",
 ]
+PIECES += ["答", "答案", "：", "回答：", "정답: ", "ответ ", "réponse: ", "a", "r", "A", "answers are ", "answer**", "Answer:\n", "**Answer:** K1 "]
+PIECES += ["K1", "K1, ", "K1: ", "(K1)", "[K1] ", "K1.", "not K1 ", "A) ", "A: ", "option A ", "1. A\n", "12:", "(1) ", "[[", "]", "}", "\\", "；", "ſ", "İ"]
+PIECES += ["1/2 ", "3 x 6 = 18. ", "= 1 ", "one ", "and ", "because ", "$1 ", "1e5 ", "yes and no ", "- yes\n", "|", "\u2028", "\r\n", "\t1", "1\n", "½ "]
 PIECES += ["答案：", "\\boxed{", "\\boxed{}", "\\text{", "\\frac{", "\\frac{1}{2} ", "score ", "score: 1 ", "verdict: right "]
 HEADS = ("K1", "A", "1", "yes", "class", "score", "verdict", "answer", "minus", "option", "very")
 

@@ -13,12 +13,12 @@ from pydantic import Field, field_validator
 from gradbook.errors import TaskError
 from gradbook.records import Record
 from gradbook.tasks import number
-from gradbook.tasks.number import value
-from gradbook.tasks.reading import claims, key, lines, plain, reader
+from gradbook.tasks.number import DIGIT, value
+from gradbook.tasks.reading import LONGEST, MOST, claims, key, lines, plain, reader
 from gradbook.tasks.reading import stated as claimed
 
-_DIGIT = re.compile(r"\d")
-_SENTENCE = re.compile(r"(?<![.;!?。])[.;!?。]++(?:\s|$)")
+_ENDS = "[.;!?。．；！？]"
+_SENTENCE = re.compile(rf"{_ENDS}(?<!{_ENDS}{{2}}){_ENDS}*+(?:\s|$)")
 _REASON = re.compile(r"\b(?:because|since|given|as)\b", re.IGNORECASE)
 _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
 _IN_WORDS = re.compile(
@@ -123,10 +123,9 @@ class SequenceAnswer(_Format):
             return ", ".join(self.classes(output))
         find, text = reader(self.labels), plain(output)
         for claim in claims(text):
-            rows = lines(claim)
             if find.mentions(claim):
-                return self._first(rows[0], claim.strip().split("\n\n")[0], claim)
-        rows = [] if stated else lines(text)[-500:]
+                return self._first(lines(claim)[0], claim.strip().split("\n\n")[0], claim)
+        rows = [] if stated else lines(text)[-MOST:]
         return self._first(rows[-1], text.rsplit("\n\n", 1)[-1], text, *reversed(rows)) if rows else None
 
     def _first(self, *places: str) -> str | None:
@@ -136,7 +135,7 @@ class SequenceAnswer(_Format):
     def _list(self, text: str) -> tuple[str, ...]:
         if self.length is None:
             items: list[str] = []
-            for item in re.split(r"[,;，、\n]|\band\b", text):
+            for item in filter(str.strip, re.split(r"[,;，、\n]|\band\b", text)):
                 if label := reader(self.labels).whole(item):
                     items.append(label)
                 elif key(item):
@@ -175,17 +174,16 @@ class NumberAnswer(_Format):
     tolerance: float = Field(default=0, ge=0)
 
     def parse(self, output: str, stated: bool = False) -> str | None:
-        text = number.clean(output)
-        for claim in claims(text):
+        for claim in claims(output):
             row = claimed(claim)
-            if _DIGIT.search(row) or _IN_WORDS.search(row):
-                return _written(_result(next((s for s in _sentences(row) if _DIGIT.search(s)), "")))
-        rows = [] if stated else lines(text)
-        last = next((row for row in reversed(rows) if _DIGIT.search(row)), "")
-        sentences = [s for s in _sentences(last) if _DIGIT.search(s)]
-        if not sentences or re.match(r"[-+]\s", last):  # a bullet or a sign
+            if DIGIT.search(row) or _IN_WORDS.search(row[:LONGEST]):
+                return _written(_result(next((s for s in _SENTENCE.split(row) if DIGIT.search(s)), "")))
+        rows = [] if stated else lines(output)
+        last = next((row for row in reversed(rows[-MOST:]) if DIGIT.search(row)), "")
+        sentences = [s for s in _SENTENCE.split(last) if DIGIT.search(s)]
+        if not sentences or re.match(r"[-+]\s", number.clean(last[:9])):  # a bullet or a sign
             return None
-        found, first = _result(sentences[-1]), {number.value(rows[0][:200]), number.value(sentences[0])} - {None}
+        found, first = _result(sentences[-1]), {value(rows[0][:200]), value(sentences[0][:LONGEST])} - {None}
         return _written(found) if first <= {found} else None
 
     def correct(self, answer: str | None, target: str) -> bool:
@@ -231,7 +229,8 @@ class TextAnswer(_Format):
             output = output[found[-1].end() :]
         elif stated:
             return None
-        inside, fence = [], ""
+        inside: list[str] = []
+        fence = ""
         rows = output.strip().split("\n")
         for row in rows:
             mark = row.strip()[:3]
@@ -350,16 +349,15 @@ def _sequence(targets: Sequence[str], labels: tuple[str, ...]) -> Answer:
     return answer if all(answer.accepts(target) for target in targets) else LabelAnswer(labels=labels)
 
 
-def _sentences(line: str) -> list[str]:
-    return _SENTENCE.split(line)
-
-
 def _result(sentence: str) -> Decimal | None:
     """The number that a sentence comes to: after "=" and without what is in brackets or gives reasons."""
+    if len(sentence) > LONGEST:
+        return None
+    sentence = number.clean(sentence)
     head = _REASON.split(sentence, maxsplit=1)[0]
-    head = head if _DIGIT.search(head) else sentence
+    head = head if DIGIT.search(head) else sentence
     bare = re.sub(r"(?<=\s)\([^()]*+\)", "", head)
-    head = bare if _DIGIT.search(bare) else head
+    head = bare if DIGIT.search(bare) else head
     if sum(bool(_EQUALS.search(part)) for part in re.split(r",\s|\band\b", head)) > 1:
         return None
     return number.one(_EQUALS.split(head)[-1])
