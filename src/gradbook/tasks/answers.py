@@ -3,7 +3,7 @@
 import json
 import re
 from abc import abstractmethod
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from decimal import Context, Decimal
 from typing import Annotated, Literal
@@ -130,10 +130,12 @@ class SequenceAnswer(_Format):
 
     def _first(self, *places: str) -> str | None:
         """The first list of the right length among texts that may hold it."""
-        return next((", ".join(items) for place in places if (items := self._list(place))), None)
+        return next((", ".join(items) for place in dict.fromkeys(places) if (items := self._list(place))), None)
 
     def _list(self, text: str) -> tuple[str, ...]:
         if self.length is None:
+            if len(text) > LONGEST:
+                return ()
             items: list[str] = []
             for item in filter(str.strip, re.split(r"[,;，、\n]|\band\b", text)):
                 if label := reader(self.labels).whole(item):
@@ -225,8 +227,8 @@ class TextAnswer(_Format):
 
     def _block(self, output: str, stated: bool) -> str | None:
         """The whole answer of a reply: a JSON document, what follows "Answer:", or what stands in the last fence."""
-        if _document(output) is None and (found := list(_HEADING.finditer(output))):
-            output = output[found[-1].end() :]
+        if _document(output) is None and (found := deque(_HEADING.finditer(output), maxlen=1)):
+            output = output[found[0].end() :]
         elif stated:
             return None
         inside: list[str] = []

@@ -64,8 +64,8 @@ def one(text: str) -> Decimal | None:
 
 
 def value(text: str | None) -> Decimal | None:
-    """The number that `text` is as a whole, or None. Fractions are worked out to 50 digits."""
-    cleaned = clean(text).strip() if text else ""
+    """The number that `text` is as a whole, in at most 20,000 characters, or None. Fractions are worked out to 50 digits."""
+    cleaned = clean(text).strip() if text and len(text) <= 20_000 else ""
     found = _NUMBER.match(cleaned)
     return _value(found) if found and found.end() == len(cleaned) and not re.search("[$€£¥₹]", cleaned) else None
 
