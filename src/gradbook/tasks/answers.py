@@ -5,6 +5,7 @@ import re
 from abc import abstractmethod
 from collections import Counter, deque
 from collections.abc import Sequence
+from functools import cached_property
 from decimal import Context, Decimal
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ from gradbook.errors import TaskError
 from gradbook.records import Record
 from gradbook.tasks import number
 from gradbook.tasks.number import DIGIT, value
-from gradbook.tasks.reading import LONGEST, MOST, claims, key, lines, plain, reader
+from gradbook.tasks.reading import LONGEST, MOST, LabelReader, claims, key, lines, plain
 from gradbook.tasks.reading import stated as claimed
 
 _ENDS = "[.;!?。．；！？]"
@@ -25,6 +26,8 @@ _IN_WORDS = re.compile(
     r"\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w{3,5}teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred)\b",
     re.IGNORECASE,
 )
+
+_NAMED, _FEW = 200, 10  # of more labels only some are named
 
 
 class _Format(Record):
@@ -40,6 +43,17 @@ class _Format(Record):
         if repeated := [label for label, count in Counter(labels).items() if count > 1]:
             raise TaskError(f"The label {repeated[0]!r} is given twice; give each label once.")
         return labels
+
+    @cached_property
+    def find(self) -> LabelReader:
+        """What finds the labels in a text."""
+        return LabelReader(self.labels)
+
+    @property
+    def named(self) -> str:
+        """The labels, or of very many the number and the first."""
+        many = len(self.labels) > _NAMED
+        return (f"the {len(self.labels):,} labels " if many else "") + ", ".join(self.labels[:_FEW] if many else self.labels) + " …" * many
 
     @abstractmethod
     def parse(self, output: str, stated: bool = False) -> str | None:
@@ -77,7 +91,7 @@ class LabelAnswer(_Format):
     kind: Literal["label"] = "label"
 
     def parse(self, output: str, stated: bool = False) -> str | None:
-        find = reader(self.labels)
+        find = self.find
         if exact := find.exact(output):
             return exact
         for claim in claims(output):
@@ -93,18 +107,18 @@ class LabelAnswer(_Format):
         return answer is not None and self.classes(answer) == self.classes(target) != ()
 
     def accepts(self, target: str) -> bool:
-        return target in self.labels
+        return target in self.find.labels
 
     def expected(self) -> str:
-        return f"one of {', '.join(self.labels)}"
+        return f"one of {self.named}"
 
     def instruction(self) -> str:
         return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
 
     def classes(self, text: str | None) -> tuple[str, ...]:
-        if text is None or text in self.labels:
+        if text is None or text in self.find.labels:
             return (text,) if text else ()
-        label = reader(self.labels).whole(text)
+        label = self.find.whole(text)
         return (label,) if label else ()
 
 
@@ -121,7 +135,7 @@ class SequenceAnswer(_Format):
     def parse(self, output: str, stated: bool = False) -> str | None:
         if self.accepts(output.strip()):
             return ", ".join(self.classes(output))
-        find, text = reader(self.labels), plain(output)
+        find, text = self.find, plain(output)
         for claim in claims(text):
             if find.mentions(claim):
                 return self._first(lines(claim)[0], claim.strip().split("\n\n")[0], claim)
@@ -138,12 +152,12 @@ class SequenceAnswer(_Format):
                 return ()
             items: list[str] = []
             for item in filter(str.strip, re.split(r"[,;，、\n]|\band\b", text)):
-                if label := reader(self.labels).whole(item):
+                if label := self.find.whole(item):
                     items.append(label)
                 elif key(item):
                     return ()
             return tuple(items)
-        found = tuple(label for _, label in reader(self.labels).mentions(text))
+        found = tuple(label for _, label in self.find.mentions(text))
         return found if len(found) == self.length else ()
 
     def correct(self, answer: str | None, target: str) -> bool:
@@ -151,17 +165,17 @@ class SequenceAnswer(_Format):
 
     def accepts(self, target: str) -> bool:
         items = [item.strip() for item in target.split(",")]
-        return all(item in self.labels for item in items) and self.length in (None, len(items))
+        return all(item in self.find.labels for item in items) and self.length in (None, len(items))
 
     def expected(self) -> str:
-        return f"a list of {self.length or 'some'} items with commas between, each one of {', '.join(self.labels)}"
+        return f"a list of {self.length or 'some'} items with commas between, each one of {self.named}"
 
     def instruction(self) -> str:
         return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
 
     def classes(self, text: str | None) -> tuple[str, ...]:
         items = [item.strip() for item in text.split(",")] if text else []
-        return tuple(items) if all(item in self.labels for item in items) else ()
+        return tuple(items) if all(item in self.find.labels for item in items) else ()
 
 
 class NumberAnswer(_Format):
@@ -313,10 +327,10 @@ def _evaluated(text: str) -> str:
     return text
 
 
-Answer = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer, Field(discriminator="kind")]
+AnswerFormat = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer, Field(discriminator="kind")]
 
 
-def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> Answer:
+def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> AnswerFormat:
     """The answer format that fits all `targets`.
 
     With `labels`: one of them, or a list of them. Without: numbers if all are; lists over at most 12 items; at most 12 labels,
@@ -325,7 +339,7 @@ def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> Answe
     Raises TaskError where a target does not fit the labels that are given.
     """
     if labels is not None:
-        return LabelAnswer(labels=tuple(labels)) if all(t in labels for t in targets) else _sequence(targets, tuple(labels))
+        return LabelAnswer(labels=tuple(labels)) if set(targets) <= set(labels) else _sequence(targets, tuple(labels))
     if all(value(target) is not None for target in targets):
         return NumberAnswer()
     if all("," in target for target in targets):
@@ -345,7 +359,7 @@ def _closed(counts: Counter[str]) -> bool:
     return len(counts) <= 12 and min(counts.values()) > 1 and "" not in counts
 
 
-def _sequence(targets: Sequence[str], labels: tuple[str, ...]) -> Answer:
+def _sequence(targets: Sequence[str], labels: tuple[str, ...]) -> AnswerFormat:
     lengths = {target.count(",") + 1 for target in targets}
     answer = SequenceAnswer(labels=labels, length=lengths.pop() if len(lengths) == 1 else None)
     return answer if all(answer.accepts(target) for target in targets) else LabelAnswer(labels=labels)

@@ -4,7 +4,8 @@ Everything takes time in proportion to the text: scans go forward once, and patt
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from itertools import islice, takewhile
 
@@ -85,7 +86,7 @@ def _stated(output: str) -> Iterator[tuple[re.Match[str], int]]:
     stretch, stop = LONGEST, len(output)
     while stop:
         start = max(0, len(output) - stretch)
-        found = list(takewhile(lambda match: match.start() < stop, _CLAIM.finditer(output, start)))  # noqa: B023
+        found = deque(takewhile(lambda match: match.start() < stop, _CLAIM.finditer(output, start)), maxlen=MOST)  # noqa: B023
         closing = _closing(output, start) if any(match[0].endswith("{") for match in found) else {}
         yield from ((match, closing.get(match.end() - 1, match.end())) for match in reversed(found))
         stretch, stop = stretch * 8, start
@@ -111,7 +112,7 @@ def stated(claim: str) -> str:
 class LabelReader:
     """Finds labels in text. Labels that compare equal once cleaned are told apart by their exact text, or not at all."""
 
-    def __init__(self, labels: Sequence[str]):
+    def __init__(self, labels: Collection[str]):
         self.labels = frozenset(labels)
         self._levels: list[dict[str, str | None]] = [{} for _ in forms("")]
         for label in labels:
@@ -125,6 +126,9 @@ class LabelReader:
         self.whole = lru_cache(maxsize=4096)(self._whole)
         letters = "".join(re.escape(k) for k in self._levels[-1] if len(k) == 1)
         self._letter = re.compile(_letter_pattern(letters), re.IGNORECASE | re.MULTILINE) if letters else None
+
+    def __reduce__(self) -> tuple[type["LabelReader"], tuple[frozenset[str]]]:
+        return LabelReader, (self.labels,)  # what is cached cannot be pickled
 
     def exact(self, output: str) -> str | None:
         """The label that the reply is, or that its last line or itself gives after "Answer:", letter by letter."""
@@ -216,9 +220,3 @@ def _letter_pattern(letters: str) -> str:
             rf"(?:^[^\w\n]{{0,20}}|,\s{{0,5}}){one}(?=[^\S\n]*+(?:[,.:;\]]|$))",
         )
     )
-
-
-@lru_cache(maxsize=64)
-def reader(labels: tuple[str, ...]) -> LabelReader:
-    """The reader for `labels`, made once."""
-    return LabelReader(labels)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from gradbook.errors import TaskError
 from gradbook.records import SPLITS, Example, SplitName, short_id
 from gradbook.tasks import table
-from gradbook.tasks.answers import Answer, LabelAnswer, NumberAnswer, detect, text_for
+from gradbook.tasks.answers import AnswerFormat, LabelAnswer, NumberAnswer, detect, text_for
 from gradbook.tasks.reading import finished
 from gradbook.tasks.wrong import wrong_label
 
@@ -40,7 +40,7 @@ class Task:
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
-    answer: Answer
+    answer: AnswerFormat
     seed_prompt: str
     format_instruction: str
     description: str = ""
@@ -147,7 +147,7 @@ class Task:
             own = " and ".join(custom)
             raise TaskError(f"Task {settings.get('name')!r} has a {own} of its own, which cannot be stored; pass the task again.")
         try:
-            answer = TypeAdapter(Answer).validate_python(settings.get("answer"))
+            answer = TypeAdapter(AnswerFormat).validate_python(settings.get("answer"))
             return cls(**{**settings, "answer": answer}, **{name: tuple(examples.get(name, ())) for name in SPLITS})
         except (TypeError, ValidationError) as error:
             raise TaskError(f"The settings of the task are damaged: {str(error).splitlines()[0]}.") from None
@@ -164,7 +164,7 @@ class Task:
         sizes: Sequence[float] | None = None,
         seed: int = 0,
         labels: Sequence[Any] | None = None,
-        answer: Answer | Literal["auto", "label", "number", "text"] = "auto",
+        answer: AnswerFormat | Literal["auto", "label", "number", "text"] = "auto",
         seed_prompt: str = "Answer the question.",
         format_instruction: str | None = None,
         duplicates: Literal["error", "keep"] = "error",
@@ -233,7 +233,7 @@ class Task:
 
 def form_of(settings: dict[str, Any]) -> str:
     """`Task.form` of a task's settings; what an answer format has by default counts for nothing, so that a later version may add to it."""
-    answer = TypeAdapter(Answer).validate_python(settings["answer"])
+    answer = TypeAdapter(AnswerFormat).validate_python(settings["answer"])
     return short_id(settings["format_instruction"], answer.kind, answer.model_dump(mode="json", exclude_defaults=True))
 
 
@@ -242,7 +242,7 @@ def _file_options(loader: str, path: str | Path, input: str, target: str, option
     return {"name": Path(path).stem, "source": source} | options
 
 
-def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | None) -> Answer:
+def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | None) -> AnswerFormat:
     """The answer format asked for by name, or the one that fits; every target is checked against it."""
     targets = [row.target for row in rows]
     if answer == "auto":
@@ -260,7 +260,7 @@ def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | No
     return answer
 
 
-def _check_target(answer: Answer, target: str, place: str) -> None:
+def _check_target(answer: AnswerFormat, target: str, place: str) -> None:
     if not answer.accepts(target):
         shown = target if len(target) <= 60 else target[:59] + "…"
         raise TaskError(f"{place}: the target {shown!r} should be {answer.expected()}.")
