@@ -19,71 +19,18 @@ READERS: dict[str, Callable[[str], object]] = {
     "score": read_score,
     "verdict": read_verdict,
 }
+# fmt: off
 PIECES = [
-    " ",
-    "\n",
-    "\u3000",
-    "1",
-    "1,",
-    "1, ",
-    "1 ",
-    "1.",
-    "1-",
-    "1/",
-    "(",
-    "{",
-    "[",
-    "[1,",
-    '{"a":',
-    "{}",
-    "<",
-    ">",
-    "</",
-    "<think>",
-    "**",
-    "* ",
+    " ", "\n", "\u3000", "1", "1,", "1, ", "1 ", "1.", "1-", "1/", "(", "{", "[", "[1,", "{\"a\":", "{}", "<", ">", "</",
+    "<think>", "**", "* ", "_", "`", "```\n", "'", "\"", "$", "=", "-", "- ", ".", "½", "10²", "10^", "x10^", "minus ",
+    "1 million ", "x = 1, ", "a", "word ", "not ", "K1 ", "K1\n", "K1 or ", "class ", "class number 5 ", "A ", "A, ", "(A) ",
+    "yes, ", "yes\n", "answer ", "Answer: ", "answer is K1\n", "答", "答案", "：", "回答：", "정답:", "ответ", "réponse:", "r",
+    "answers\u2003are", "answer**", "**Answer:**K1", "K1,", "K1:", "(K1)", "[K1]", "K1.", "12:", "[[", "]", "}", "\\", "；", "ſ",
+    "İ", "|", "answers are ", "Answer:\n", "**Answer:** K1 ", "[K1] ", "not K1 ", "A) ", "A: ", "option A ", "1. A\n", "(1) ",
+    "1/2 ", "3 x 6 = 18. ", "= 1 ", "one ", "because ", "and ", "$1 ", "1e5 ", "yes and no ", "- yes\n", "\u2028", "\r\n", "\t1",
+    "1\n", "½ ", "答案：", "\\boxed{", "\\boxed{}", "\\text{", "\\frac{", "\\frac{1}{2} ", "score ", "score: 1 ", "verdict: right ",
 ]
-PIECES += [
-    "_",
-    "`",
-    "```\n",
-    "'",
-    '"',
-    "$",
-    "=",
-    "-",
-    "- ",
-    ".",
-    "½",
-    "10²",
-    "10^",
-    "x10^",
-    "minus ",
-    "1 million ",
-    "x = 1, ",
-    "a",
-    "word ",
-    "not ",
-]
-PIECES += [
-    "K1 ",
-    "K1\n",
-    "K1 or ",
-    "class ",
-    "class number 5 ",
-    "A ",
-    "A, ",
-    "(A) ",
-    "yes, ",
-    "yes\n",
-    "answer ",
-    "Answer: ",
-    "answer is K1\n",
-]
-PIECES += ["答", "答案", "：", "回答：", "정답: ", "ответ ", "réponse: ", "a", "r", "A", "answers are ", "answer**", "Answer:\n", "**Answer:** K1 "]
-PIECES += ["K1", "K1, ", "K1: ", "(K1)", "[K1] ", "K1.", "not K1 ", "A) ", "A: ", "option A ", "1. A\n", "12:", "(1) ", "[[", "]", "}", "\\", "；", "ſ", "İ"]
-PIECES += ["1/2 ", "3 x 6 = 18. ", "= 1 ", "one ", "and ", "because ", "$1 ", "1e5 ", "yes and no ", "- yes\n", "|", "\u2028", "\r\n", "\t1", "1\n", "½ "]
-PIECES += ["答案：", "\\boxed{", "\\boxed{}", "\\text{", "\\frac{", "\\frac{1}{2} ", "score ", "score: 1 ", "verdict: right "]
+# fmt: on
 HEADS = ("K1", "A", "1", "yes", "class", "score", "verdict", "answer", "minus", "option", "very")
 
 

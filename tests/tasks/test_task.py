@@ -126,7 +126,7 @@ def test_csv_labels_that_look_like_gaps_survive(tmp_path: Path) -> None:
     [
         ("input,target\nq1,a\nq2,b,c\n", "mine.csv cannot be read as CSV: Expected 2 fields in line 3, saw 3"),
         ("input,target\nq1\nq2,b\n", "mine.csv, row 2: column 'target' is empty"),
-        ("input;target\nq1;a\n", "no column 'input'; the columns are 'input;target'"),
+        ("input;target\nq1;a\n", "mine.csv looks divided by ';', not by \",\"; write read={\"sep\": ';'}."),
         ("", "mine.csv cannot be read as CSV: No columns to parse"),
         ("input,target\n", "0 rows are too few"),
     ],

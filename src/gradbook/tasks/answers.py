@@ -5,13 +5,14 @@ import re
 from abc import abstractmethod
 from collections import Counter, deque
 from collections.abc import Sequence
-from functools import cached_property
 from decimal import Context, Decimal
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from gradbook.errors import TaskError
+from gradbook.parse import whole
 from gradbook.records import Record
 from gradbook.tasks import number
 from gradbook.tasks.number import DIGIT, value
@@ -38,6 +39,7 @@ class _Format(Record):
     @field_validator("labels")
     @classmethod
     def _usable(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        labels = tuple(map(whole, labels))
         if any(not label or label != label.strip() for label in labels):
             raise TaskError("A label is empty or has spaces around it; give each label as the plain text of an answer.")
         if repeated := [label for label, count in Counter(labels).items() if count > 1]:
