@@ -5,7 +5,7 @@ import json
 import numbers
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import pandas as pd
 
 from gradbook.errors import TaskError
 from gradbook.parse import whole
-from gradbook.records import SPLITS, Example
+from gradbook.records import SPLITS, Example, SplitName
 
 SIZES = (30, 50, 120)
 _ALIASES = {"val": "validation", "valid": "validation", "dev": "validation"}
@@ -202,7 +202,8 @@ def _text(cell: Any, place: str, column: str) -> str:
     if isinstance(cell, str) and cell.strip():
         return whole(cell.strip())
     if isinstance(cell, numbers.Number) and cell == cell:
-        return str(int(cell)) if isinstance(cell, numbers.Real) and not isinstance(cell, bool) and cell % 1 == 0 else str(cell)
+        exact = isinstance(cell, numbers.Real) and not isinstance(cell, bool) and cell % 1 == 0
+        return str(int(cell) if exact else cell)  # type: ignore[call-overload]
     if isinstance(cell, str) or (pd.api.types.is_scalar(cell) and pd.isna(cell)):
         raise TaskError(f"{place}: column {column!r} is empty; fill it in or remove the row.")
     raise TaskError(f"{place}: column {column!r} holds a {type(cell).__name__}; give text or a number.")
@@ -217,15 +218,16 @@ def check_sizes(sizes: Sequence[float]) -> tuple[float, float, float]:
         counts = fractions = False
     if not counts and not fractions:
         raise TaskError(f"sizes={sizes!r} should be three counts of at least 1, or three fractions with a sum of at most 1.")
-    return tuple(sizes)
+    train, validation, test = sizes
+    return train, validation, test
 
 
 def check_counts(sizes: Sequence[int]) -> tuple[int, int, int]:
     """Three counts of at least 1, for data that is made as it is asked for; raises TaskError otherwise."""
-    counts = check_sizes(sizes)
-    if counts[0] < 1:
+    train, validation, test = check_sizes(sizes)
+    if train < 1:
         raise TaskError(f"sizes={sizes!r} should be three counts: generated examples are no table to take fractions of.")
-    return counts
+    return int(train), int(validation), int(test)
 
 
 def fit_sizes(available: int, sizes: Sequence[float] | None, default: Sequence[int] = SIZES, what: str = "rows") -> tuple[int, int, int]:
@@ -239,8 +241,7 @@ def fit_sizes(available: int, sizes: Sequence[float] | None, default: Sequence[i
         train, validation, test = default if available >= total else (max(1, available * size // total) for size in default)
         fitted = (train, validation, test if available >= total else available - train - validation)
     else:
-        sizes = check_sizes(sizes)
-        fitted = tuple(map(int, sizes)) if sizes[0] >= 1 else _shares(available, sizes)
+        fitted = _shares(available, sizes) if check_sizes(sizes)[0] < 1 else check_counts(sizes)  # type: ignore[arg-type]
     if min(fitted) < 1:
         asked = tuple(sizes or default)
         raise TaskError(f"{available} {what} are too few for three splits of sizes {asked}; each split needs at least one.")
@@ -255,7 +256,7 @@ def _shares(available: int, sizes: Sequence[float]) -> tuple[int, int, int]:
     return train, validation, test
 
 
-def divide(rows: Sequence[Row], sizes: tuple[int, int, int], seed: int) -> dict[str, list[Row]]:
+def divide(rows: Sequence[Row], sizes: tuple[int, int, int], seed: int) -> dict[SplitName, list[Row]]:
     """A plain shuffle by `seed`, cut into the three splits; what is left over is not used."""
     shuffled = list(rows)
     random.Random(f"split:{seed}").shuffle(shuffled)
@@ -264,21 +265,21 @@ def divide(rows: Sequence[Row], sizes: tuple[int, int, int], seed: int) -> dict[
     return {name: shuffled[cuts[i] : cuts[i + 1]] for i, name in enumerate(SPLITS)}
 
 
-def by_column(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_column(rows: Sequence[Row]) -> dict[SplitName, list[Row]]:
     """The rows of each split as their split column says: train, validation (or val, valid, dev) and test."""
-    splits: dict[str, list[Row]] = {name: [] for name in SPLITS}
+    splits: dict[SplitName, list[Row]] = {name: [] for name in SPLITS}
     for row in rows:
-        name = _ALIASES.get(row.split.lower(), row.split.lower())
-        if name not in splits:
+        said = _ALIASES.get(row.split.lower(), row.split.lower())
+        if not (named := [name for name in SPLITS if name == said]):
             raise TaskError(f"{row.place}: the split {row.split!r} should be one of {', '.join(SPLITS)}.")
-        splits[name].append(row)
+        splits[named[0]].append(row)
     for name, members in splits.items():
         if not members:
             raise TaskError(f"The {name} split is empty; mark at least one row as {name!r}.")
     return splits
 
 
-def refuse_leaks(splits: dict[str, list[Row]]) -> None:
+def refuse_leaks(splits: dict[SplitName, list[Row]]) -> None:
     """Raises TaskError where the same input stands in two splits, naming both rows."""
     seen: dict[str, tuple[str, str]] = {}
     for name, rows in splits.items():
@@ -291,9 +292,9 @@ def refuse_leaks(splits: dict[str, list[Row]]) -> None:
                 )
 
 
-def examples_of(splits: dict[str, list[Row]]) -> dict[str, tuple[Example, ...]]:
-    """The rows as examples, with ids such as "train-0"."""
+def examples_of(splits: Mapping[SplitName, Iterable[tuple[str, str]]]) -> dict[str, Any]:
+    """The splits of a Task, from inputs and targets: examples with ids such as "train-0"."""
     return {
-        name: tuple(Example(id=f"{name}-{i}", input=row.input, target=row.target) for i, row in enumerate(rows))
-        for name, rows in splits.items()
+        name: tuple(Example(id=f"{name}-{i}", input=text, target=target) for i, (text, target) in enumerate(pairs))
+        for name, pairs in splits.items()
     }

@@ -152,7 +152,7 @@ class Task:
             raise TaskError(f"Task {settings.get('name')!r} has a {own} of its own, which cannot be stored; pass the task again.")
         try:
             answer = TypeAdapter(AnswerFormat).validate_python(settings.get("answer"))
-            return cls(**{**settings, "answer": answer}, **{name: tuple(examples.get(name, ())) for name in SPLITS})
+            return cls(**settings | {"answer": answer} | {name: tuple(examples.get(name, ())) for name in SPLITS})
         except (TypeError, ValidationError) as error:
             raise TaskError(f"The settings of the task are damaged: {str(error).splitlines()[0]}.") from None
 
@@ -200,7 +200,7 @@ class Task:
             table.refuse_leaks(splits)
         return cls(
             name=name,
-            **table.examples_of(splits),
+            **table.examples_of({part: [row[1:3] for row in rows] for part, rows in splits.items()}),
             answer=answer,
             seed_prompt=seed_prompt,
             format_instruction=answer.instruction() if format_instruction is None else format_instruction,
