@@ -463,7 +463,8 @@ class Recording:
     def scores(self) -> pd.DataFrame:
         """One row a score, of any model: prompt (SHA-256), the steps that end with it, split, replicate, model and metrics, shares 0 to 1.
 
-        low and high are the Wilson interval of the accuracy at 95 %; length is in characters, both it and tokens a mean.
+        low and high are the Wilson interval of the accuracy at 95 %; length is in characters, both it and tokens a mean. The recall of
+        more than 30 classes is that of those with the most examples.
         """
         return tables.scores(self)
 

@@ -61,9 +61,9 @@ class _Format(Record):
     def parse(self, output: str, stated: bool = False) -> str | None:
         """The answer that `output` gives, None where it gives none or more than one; with `stated`, only an explicit one. Never raises."""
 
-    @abstractmethod
     def correct(self, answer: str | None, target: str) -> bool:
         """Whether `answer` means the same as `target`; None is wrong."""
+        return self.classes(answer) == self.classes(target) != ()
 
     @abstractmethod
     def accepts(self, target: str) -> bool:
@@ -73,9 +73,9 @@ class _Format(Record):
     def expected(self) -> str:
         """What a target should be, to end a sentence with."""
 
-    @abstractmethod
     def instruction(self) -> str:
         """A sentence for the model on how to state its answer."""
+        return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
 
     def classes(self, text: str | None) -> tuple[str, ...]:
         """The labels that an answer or a target consists of; () for free-form answers and for None."""
@@ -105,17 +105,11 @@ class LabelAnswer(_Format):
         text = plain(output)
         return None if stated else find.conclusion(text) or find.resolve(text)
 
-    def correct(self, answer: str | None, target: str) -> bool:
-        return answer is not None and self.classes(answer) == self.classes(target) != ()
-
     def accepts(self, target: str) -> bool:
         return target in self.find.labels
 
     def expected(self) -> str:
         return f"one of {self.named}"
-
-    def instruction(self) -> str:
-        return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
 
     def classes(self, text: str | None) -> tuple[str, ...]:
         if text is None or text in self.find.labels:
@@ -162,18 +156,12 @@ class SequenceAnswer(_Format):
         found = tuple(label for _, label in self.find.mentions(text))
         return found if len(found) == self.length else ()
 
-    def correct(self, answer: str | None, target: str) -> bool:
-        return answer is not None and self.classes(answer) == self.classes(target) != ()
-
     def accepts(self, target: str) -> bool:
         items = [item.strip() for item in target.split(",")]
         return all(item in self.find.labels for item in items) and self.length in (None, len(items))
 
     def expected(self) -> str:
         return f"a list of {self.length or 'some'} items with commas between, each one of {self.named}"
-
-    def instruction(self) -> str:
-        return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
 
     def classes(self, text: str | None) -> tuple[str, ...]:
         items = [item.strip() for item in text.split(",")] if text else []

@@ -256,8 +256,9 @@ class Task:
         return cls.from_frame(frame, input, target, **given | options)
 
     def __repr__(self) -> str:
+        labels = f", labels={list(self.labels[:_SHOWN])}{' …' * (len(self.labels) > _SHOWN)}" if self.labels else ""
         sizes = ", ".join(f"{name}={len(self.split(name))}" for name in SPLITS)
-        return f"Task({self.name!r}, {sizes}, answer={self.answer.kind!r}{f', labels={list(self.labels)}' if self.labels else ''})"
+        return f"Task({self.name!r}, {sizes}, answer={self.answer.kind!r}{labels})"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in ("split", "examples", *self.labels[:_SHOWN]))
