@@ -183,14 +183,14 @@ class NumberAnswer(_Format):
         for claim in claims(output):
             row = claimed(claim)
             if DIGIT.search(row) or _IN_WORDS.search(row[:LONGEST]):
-                return _written(_result(next((s for s in _SENTENCE.split(row) if DIGIT.search(s)), "")))
+                return _written(_result(next(iter(_sentences(row)), "")))
         rows = [] if stated else lines(output)
         last = next((row for row in reversed(rows[-MOST:]) if DIGIT.search(row)), "")
-        sentences = [s for s in _SENTENCE.split(last) if DIGIT.search(s)]
-        if not sentences or re.match(r"[-+]\s", number.clean(last[:9])):  # a bullet or a sign
+        first, final = _sentences(last), _sentences(last, end=True)
+        if not final or re.match(r"[-+]\s", number.clean(last[:9])):  # a bullet or a sign
             return None
-        found, first = _result(sentences[-1]), {value(rows[0][:200]), value(sentences[0][:LONGEST])} - {None}
-        return _written(found) if first <= {found} else None
+        found, stated_first = _result(final[-1]), {value(next(filter(key, rows))[:200]), *map(value, first[:1])} - {None}
+        return _written(found) if stated_first <= {found} else None
 
     def correct(self, answer: str | None, target: str) -> bool:
         given, true = value(answer), value(target)
@@ -355,11 +355,16 @@ def _sequence(targets: Sequence[str], labels: tuple[str, ...]) -> AnswerFormat:
     return answer if all(answer.accepts(target) for target in targets) else LabelAnswer(labels=labels)
 
 
+def _sentences(line: str, end: bool = False) -> list[str]:
+    """The sentences with a number at the beginning or the end of a line, cleaned; none that is longer than an answer."""
+    found = _SENTENCE.split(number.clean(line[-LONGEST:] if end else line[:LONGEST]))
+    if len(line) > LONGEST:
+        del found[0 if end else -1]
+    return [sentence for sentence in found if DIGIT.search(sentence)]
+
+
 def _result(sentence: str) -> Decimal | None:
     """The number that a sentence comes to: after "=" and without what is in brackets or gives reasons."""
-    if len(sentence) > LONGEST:
-        return None
-    sentence = number.clean(sentence)
     head = _REASON.split(sentence, maxsplit=1)[0]
     head = head if DIGIT.search(head) else sentence
     bare = re.sub(r"(?<=\s)\([^()]*+\)", "", head)

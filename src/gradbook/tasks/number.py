@@ -41,12 +41,8 @@ def clean(text: str) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    return _spaced(match, f"{match[1] or match[2]}/{match[3] or match[4]}")
-
-
-def _spaced(match: re.Match[str], fraction: str) -> str:
-    """A fraction after a whole number, with the blank that keeps them apart."""
-    return " " * match.string[max(0, match.start() - 1) : match.start()].isdigit() + fraction
+    """A fraction, after a whole number with the blank that keeps them apart."""
+    return " " * match.string[max(0, match.start() - 1) : match.start()].isdigit() + f"{match[1] or match[2]}/{match[3] or match[4]}"
 
 
 def _folded(text: str) -> str:
