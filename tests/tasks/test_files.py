@@ -284,11 +284,13 @@ def test_half_an_emoji_that_is_said_or_typed_is_mended(tmp_path: Path) -> None:
         case.step()
         case.write_note(1, HALF)
         for edit in edits(case):
-            case.branch(1, edit, note=HALF)
+            case.perturb(1, edit, note=HALF)
         read = gb.Recording(tmp_path / "case")
         assert read.title == WHOLE and read.note(1) == WHOLE and len(read) == len(case) > 4
         assert [read[n] for n in range(len(read))] == [case[n] for n in range(len(case))]
         assert all(json.dumps(read[n].model_dump(), ensure_ascii=False).encode() for n in range(len(read)))
+        for name in ("case.ipynb", "case.html"):
+            assert "\ufffd" in case.export(tmp_path / name).read_text(encoding="utf-8")
         with pytest.raises(GradbookError) as raised:
             case.branch(1, gb.edits.replace(HALF, text=HALF))
         str(raised.value).encode()
