@@ -47,7 +47,7 @@ def test_an_encoding_and_a_separator_that_are_named_are_read(encoding: str, sep:
 
 
 @pytest.mark.parametrize("sep", [";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-8"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8"])
 def test_what_a_file_looks_like_is_told_with_what_to_write(encoding: str, sep: str, tmp_path: Path) -> None:
     path, read = csv(tmp_path, encoding, sep), {}
     for _ in range(3):
@@ -67,8 +67,15 @@ def test_the_right_name_of_an_encoding_and_what_it_reads_are_told(tmp_path: Path
             Task.from_csv(csv(tmp_path, encoding, rows=rows))
     with pytest.raises(TaskError, match="is not utf-16 text; it looks like utf-8"):
         Task.from_csv(csv(tmp_path, "utf-8"), read={"encoding": "utf-16"})
-    with pytest.raises(TaskError, match="no encoding 'latin-99'; there are utf-8"):
+    with pytest.raises(TaskError, match="cannot be read: unknown encoding: latin-99; there are utf-8"):
         Task.from_csv(csv(tmp_path, "utf-8"), read={"encoding": "latin-99"})
+    for odd in (5, "base64", "a\0b"):
+        with pytest.raises(TaskError, match="cannot be read: "):
+            Task.from_csv(csv(tmp_path, "utf-8"), read={"encoding": odd})
+    for mark in (b"\xff\xfe", b"\xff"):
+        (tmp_path / "mine.csv").write_bytes(mark)
+        with pytest.raises(TaskError, match="is not UTF-8 text"):
+            Task.from_csv(tmp_path / "mine.csv")
 
 
 def test_a_file_that_is_longer_than_its_header_where_the_separator_is_another_says_so(tmp_path: Path) -> None:
@@ -152,7 +159,7 @@ def test_a_sheet_is_read_as_it_stands(tmp_path: Path) -> None:
 
 def test_a_parquet_file_is_read_as_it_stands(tmp_path: Path) -> None:
     path = tmp_path / "codes.parquet"
-    FRAME.assign(more=1).to_parquet(path)
+    FRAME.assign(more=1, nested=[[1, 2], []] * 4).to_parquet(path)
     assert examples(Task.from_parquet(path)).equals(examples(Task.from_frame(FRAME)))
     with pytest.raises(TaskError, match="no column 'target'; the columns are 'input'"):
         Task.from_parquet(path, read={"columns": ["input"]})
@@ -191,6 +198,8 @@ def test_a_data_set_of_hugging_face_has_its_labels_by_name() -> None:
     assert examples(task).equals(examples(Task.from_frame(FRAME))) and task.labels == ("hiver", "été")
     assert (task.name, task.source["dataset"], task.source["part"]) == ("seasons", "seasons", "train")
     assert Task.from_hf(Dataset(numbered)).answer.kind == "number"
+    with pytest.raises(TaskError, match="row 3: column 'target' is empty"):
+        Task.from_hf(Dataset(numbered.assign(target=[0, 1, 0, None, 1, 0, 1, 0]), ["hiver", "été"]))
     with pytest.raises(TaskError, match="row 2: column 'target' is empty"):
         Task.from_hf(Dataset(numbered.assign(target=[0, 1, -1, 0, 1, 0, 1, 0]), ["hiver", "été"]))
     with pytest.raises(TaskError, match=r"takes a datasets.Dataset, and this is a dict of train, test; give one of them\."):

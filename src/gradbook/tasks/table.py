@@ -5,6 +5,7 @@ import json
 import numbers
 import random
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -56,27 +57,27 @@ def text_of(path: str | Path, encoding: str | None = None, errors: str = "surrog
     """
     data, name = _bytes(path), Path(path).name
     try:
-        looks = "utf-8" if encoding else _encoding(data)
-        if looks.startswith("utf-16"):
+        if not encoding and _encoding(data) != "utf-8":
             raise UnicodeError
         return whole(data.decode(encoding or "utf-8-sig", errors))
-    except LookupError:
-        raise TaskError(f"There is no encoding {encoding!r}; there are utf-8, utf-16, latin-1, cp1252 and others.") from None
     except UnicodeError:
         looks = _encoding(data)
-        lines = data.decode(looks, "replace").splitlines()
+        lines = data.decode(looks, "replace").splitlines() or [""]
         shown = next((line for line in lines if not line.isascii()), lines[0]).strip()[:60]
         raise TaskError(
             f'{name} is not {encoding or "UTF-8"} text; it looks like {looks}: read={{"encoding": "{looks}"}} reads {shown!r} in it. '
             "If that is wrong, name its encoding so, or save it in UTF-8."
         ) from None
+    except (LookupError, TypeError, ValueError) as error:
+        raise TaskError(f"{name} cannot be read: {error}; there are utf-8, utf-16, latin-1, cp1252 and others.") from None
 
 
 def _encoding(data: bytes) -> str:
     """The encoding that bytes look like."""
     head = data[:4000]
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
+    for encoding, marks in (("utf-32", (BOM_UTF32_LE, BOM_UTF32_BE)), ("utf-16", (BOM_UTF16_LE, BOM_UTF16_BE))):
+        if head.startswith(marks):
+            return encoding
     for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
         if zeros.count(0) > len(head) / 4:  # of every two bytes of Western text one is nought
             return encoding
@@ -88,10 +89,10 @@ def _encoding(data: bytes) -> str:
 
 
 # What is taken as it stands: the header is a row, so that a longer row is an error and never an index, and nothing is a missing value.
-_READ: dict[str, dict[str, Any]] = {
-    "csv": {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False},
-    "excel": {"header": None, "dtype": object, "keep_default_na": False},
-    "parquet": {},
+_READ: dict[str, tuple[str, dict[str, Any]]] = {
+    "csv": ("CSV", {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}),
+    "excel": ("an Excel file", {"header": None, "dtype": object, "keep_default_na": False}),
+    "parquet": ("Parquet", {}),
 }
 _SHIFTING = {"header", "names", "skiprows", "comment", "skip_blank_lines", "index_col"}  # rows are then not those of the file
 _PACKED = (".gz", ".bz2", ".zip", ".xz", ".zst", ".tar")
@@ -103,7 +104,7 @@ def read_file(path: str | Path, kind: str, read: Mapping[str, Any] | None = None
     kind: "csv", "excel" or "parquet"; read: options of `pandas.read_csv` and so on. Blank rows are left out.
     Raises TaskError where pandas cannot read it, saying why.
     """
-    path, given = file_of(path), dict(read or {})
+    path, given, (said, ours) = file_of(path), dict(read or {}), _READ[kind]
     source: Any = path
     header = ""
     if kind == "csv" and "compression" not in given and path.suffix not in _PACKED:
@@ -111,7 +112,7 @@ def read_file(path: str | Path, kind: str, read: Mapping[str, Any] | None = None
         source, header = StringIO(text), text.partition("\n")[0]
     sep = next((sep for sep in ";\t|" if header.count(sep) > header.count(",")), "") if not {"sep", "delimiter"} & given.keys() else ""
     try:
-        cells = getattr(pd, f"read_{kind}")(source, **_READ[kind] | given)
+        cells = getattr(pd, f"read_{kind}")(source, **ours | given)
         if not isinstance(cells, pd.DataFrame):
             raise TypeError("these options give no single table")
         if sep and len(cells.columns) == 1:
@@ -125,13 +126,10 @@ def read_file(path: str | Path, kind: str, read: Mapping[str, Any] | None = None
         if sep:
             raise TaskError(f'{path.name} looks divided by {sep!r}, not by ","; write read={{"sep": {sep!r}}}.') from None
         why = (str(error).strip() or type(error).__name__).splitlines()[0].rpartition("error: ")[2].rstrip(".")[:200]
-        raise TaskError(f"{path.name} cannot be read as {_NAMES[kind]}: {whole(why)}.") from None
+        raise TaskError(f"{path.name} cannot be read as {said}: {whole(why)}.") from None
     counted = kind != "parquet" and not _SHIFTING & given.keys()
     rows.index = pd.Index(rows.index + 1 if counted else range(1, len(rows) + 1), name=f"{path.name}, {'row' if counted else 'data row'}")
-    return rows[(rows.notna() & (rows != "")).any(axis="columns")]
-
-
-_NAMES = {"csv": "CSV", "excel": "an Excel file", "parquet": "Parquet"}
+    return rows if kind == "parquet" else rows[(rows.notna() & (rows != "")).any(axis="columns")]
 
 
 def read_jsonl(path: str | Path, read: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -176,7 +174,7 @@ def from_dataset(dataset: Any, target: str) -> tuple[pd.DataFrame, tuple[str, ..
     frame = dataset.to_pandas()
     names = tuple(getattr((getattr(dataset, "features", None) or {}).get(target), "names", None) or ())
     if names:  # −1 stands for a label that is kept back
-        frame[target] = [names[n] if n in range(len(names)) else None for n in frame[target]]
+        frame[target] = [names[int(n)] if n in range(len(names)) else None for n in frame[target]]
     return frame, names
 
 
