@@ -208,6 +208,12 @@ def test_a_task_survives_as_plain_data(make) -> None:
     assert "None" not in repr(settings)  # TOML has no null
 
 
+@pytest.mark.parametrize("field", ["name", "description", "seed_prompt", "format_instruction"])
+def test_a_text_of_a_task_that_is_none_is_named(field: str) -> None:
+    with pytest.raises(TaskError, match=f"{field}=5 of a task should be text"):
+        Task.from_frame(frame(), **{field: 5})
+
+
 def test_damaged_settings_are_named() -> None:
     task = web_of_lies(sizes=(2, 2, 2))
     examples = {name: task.split(name) for name in ("train", "validation", "test")}

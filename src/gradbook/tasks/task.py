@@ -54,7 +54,9 @@ class Task:
 
     def __post_init__(self) -> None:
         for name in ("name", "description", "seed_prompt", "format_instruction"):
-            object.__setattr__(self, name, whole(getattr(self, name)))
+            if not isinstance(text := getattr(self, name), str):
+                raise TaskError(f"{name}={text!r} of a task should be text.")
+            object.__setattr__(self, name, whole(text))
         for name in SPLITS:
             if not self.split(name):
                 raise TaskError(f"The {name} split of task {self.name!r} is empty; give it at least one example.")
