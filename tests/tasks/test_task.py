@@ -98,6 +98,12 @@ def test_a_target_outside_the_labels_is_named() -> None:
         Task.from_frame(frame(), answer="number")
 
 
+def test_a_label_with_control_characters_is_shown_without_them() -> None:
+    with pytest.raises(TaskError) as raised:
+        Task.from_frame(frame(), labels=["a", "\x1b[31m\0"])
+    assert "should be one of a, \ufffd[31m\ufffd." in str(raised.value)
+
+
 def test_an_input_in_two_splits_is_refused_unless_wanted() -> None:
     df = frame(3, input=["x", "y", "x"], target=["a", "b", "a"], part=["train", "validation", "test"])
     with pytest.raises(TaskError, match=r"row 0 \(train\) and row 2 \(test\) have the same input"):

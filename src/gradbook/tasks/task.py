@@ -301,4 +301,5 @@ def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | No
 def _check_target(answer: AnswerFormat, target: str, place: str) -> None:
     if not answer.accepts(target):
         shown = target if len(target) <= 60 else target[:59] + "…"
-        raise TaskError(f"{place}: the target {shown!r} should be {answer.expected()}.")
+        expected = "".join(sign if sign.isprintable() else "\ufffd" for sign in answer.expected())
+        raise TaskError(f"{place}: the target {shown!r} should be {expected}.")
