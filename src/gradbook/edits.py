@@ -224,7 +224,7 @@ def _predicted(record: Prediction, output: str, task: Subject) -> Prediction:
 
 def _labelled(record: Evaluation, label: str, step: Step, task: Subject, method: Method) -> Evaluation:
     if label and task.labels and task.classes(label) == ():
-        raise EditError(f"{label!r} is not a label of {task.name}; there are {', '.join(task.labels)}")
+        raise EditError(f"{label!r} is not a label of {task.name}; there are {', '.join(task.labels[:20])}{' …' * (len(task.labels) > 20)}")
     prediction = next(p for p in step.predict or () if p.example == record.example)
     text = evaluation_text(method, step.variable, prediction, label or None, task.correct(prediction.answer, label))
     return record.model_copy(update=_HEARD | {"label": label or None, "text": text})

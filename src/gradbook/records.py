@@ -4,7 +4,9 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gradbook.parse import whole
 
 Stage = Literal["predict", "evaluate", "output_critique", "prompt_critique", "rewrite", "select"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -39,6 +41,11 @@ class Example(Record):
     id: str
     input: str
     target: str
+
+    @field_validator("*")
+    @classmethod
+    def _mended(cls, text: str) -> str:
+        return whole(text)
 
 
 class Call(Record):

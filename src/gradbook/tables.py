@@ -139,7 +139,7 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
         "no_reply": metrics.no_reply.value,
         "length": metrics.length.value,
         "tokens": metrics.tokens.value,
-    } | {f"recall {label}": share.value for label, share in metrics.recall.items()}
+    } | {f"recall {label}": metrics.recall[label].value for label in metrics.shown()[0]}
 
 
 def _row(case: "Recording", step: Step, name: str) -> dict[str, Any]:
