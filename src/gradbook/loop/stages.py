@@ -64,7 +64,7 @@ async def predict_one(task: Subject, prompt: str, example: Example, ask: Ask, st
     call = await ask("critic" if isinstance(task, CriticTask) else "task", stage, messages, example=example.id)
     heard = listen(call)
     answer = None if heard.lost == "no reply" else task.parse(call.text, cut=heard.lost is not None)
-    return _read(task, example, heard.text, answer, tokens=call.completion_tokens, **_heard(call, heard))
+    return _read(task, example, heard.text, answer, tokens=call.completion_tokens, **heard_as(call, heard))
 
 
 def _read(task: Subject, example: Example, output: str, answer: str | None, **more: Any) -> Prediction:
@@ -88,7 +88,7 @@ def listen(call: Call) -> Said:
     return heard
 
 
-def _heard(call: Call, heard: Said) -> dict[str, Any]:
+def heard_as(call: Call, heard: Said) -> dict[str, Any]:
     return {"call": call.key, "lost": heard.lost, "why": heard.why}
 
 
@@ -198,7 +198,7 @@ async def _criticise(step: Step, context: Context, stage: Stage, example: Exampl
     text = fill(getattr(context.method.templates, stage), prompt=step.prompt, input=example.input, **shown)
     call = await context.ask("critic", stage, _user(text), example=example.id, index=index)
     heard = listen(call)
-    return Critique(example=example.id, index=index, text="" if heard.lost else heard.text.strip(), **_heard(call, heard))
+    return Critique(example=example.id, index=index, text="" if heard.lost else heard.text.strip(), **heard_as(call, heard))
 
 
 def _criticised(step: Step, context: Context, example: str) -> list[tuple[Prediction, Evaluation]]:
@@ -221,7 +221,7 @@ async def rewrite(step: Step, context: Context) -> tuple[Candidate, ...]:
             heard = heard._replace(lost="no reply", why="the reply holds no prompt")
         if new and context.method.add_only:
             new = "\n".join(filter(None, [step.prompt, _without(step.prompt, new)]))
-        return Candidate(index=index, prompt=new, **_heard(call, heard), **place)
+        return Candidate(index=index, prompt=new, **heard_as(call, heard), **place)
 
     first = await together(one(index, *order[:2], **order[2]) for index, order in enumerate(orders))
     again = [candidate for candidate in first if not candidate.lost for _ in range(context.method.paraphrases)]
