@@ -3,7 +3,20 @@
 On SciPy's special functions: `scipy.stats` takes a second to import, for which a person who opens a case would wait.
 """
 
+from gradbook.stats.components import Components, components
 from gradbook.stats.effect import Effect, Estimate, Verdict, effect
 from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
 
-__all__ = ["Effect", "Estimate", "Verdict", "effect", "mean_interval", "mean_of_shares", "paired_p", "prediction_interval", "wilson"]
+__all__ = [
+    "Components",
+    "Effect",
+    "Estimate",
+    "Verdict",
+    "components",
+    "effect",
+    "mean_interval",
+    "mean_of_shares",
+    "paired_p",
+    "prediction_interval",
+    "wilson",
+]

@@ -1,10 +1,10 @@
 """A look after every replicate, with the error rate kept over all of them together.
 
 Alpha spending (Lan and DeMets 1983), with levels found for Brownian motion and applied to the p of a t test (the significance-level
-approach of Jennison and Turnbull 2000, 3.8). What is spent by the look at r is α (r - 2) / (r + 8), which never runs out: a budget may be extended
-after a look. A confidence sequence (Robbins 1970, Howard et al. 2021) may be looked at between replicates too, which nobody does here, and
-asks 3.04 standard errors or more of each look against 2.7: a quarter more replicates. Examples that vary make looks more alike than
-Brownian motion has them, so the levels are on the safe side for examples like these.
+approach of Jennison and Turnbull 2000, 3.8). What is spent by the look at r is α (r - 2) / (r + 8), which never runs out: a budget may be
+extended after a look. A confidence sequence (Robbins 1970, Howard et al. 2021) may be looked at between replicates too, which nobody does
+here, and asks 3.04 standard errors or more of each look against 2.7: a quarter more replicates. Examples that vary make looks more alike
+than Brownian motion has them, so the levels are on the safe side for examples like these.
 """
 
 from functools import lru_cache
