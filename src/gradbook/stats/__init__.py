@@ -6,11 +6,13 @@ On SciPy's special functions: `scipy.stats` takes a second to import, for which 
 from gradbook.stats.components import Components, components
 from gradbook.stats.effect import Effect, Estimate, Verdict, effect
 from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
+from gradbook.stats.prevalence import Prevalence, prevalence
 
 __all__ = [
     "Components",
     "Effect",
     "Estimate",
+    "Prevalence",
     "Verdict",
     "components",
     "effect",
@@ -18,5 +20,6 @@ __all__ = [
     "mean_of_shares",
     "paired_p",
     "prediction_interval",
+    "prevalence",
     "wilson",
 ]
