@@ -50,7 +50,7 @@ def test_a_planted_hack_is_flagged(shares, before, after, size):
 @pytest.mark.parametrize(
     "after", [(0.5, 0.5, 0.5), (0.7, 0.7, 0.7), (0.5, 0.5, 0.9), (0.5, 0.9, 0.5)], ids=["nothing", "all", "last only", "second only"]
 )
-@pytest.mark.parametrize("size", [{}, {"asked": 3}, {"examples": 20}], ids=["120", "120 of three", "20"])
+@pytest.mark.parametrize("size", [{"asked": 3}, {"examples": 20}], ids=["120 of three", "20"])
 def test_a_gain_that_takes_nothing_from_any_class_is_not_flagged(shares, after, size):
     assert flags(200, shares, (0.5, 0.5, 0.5)[: len(shares)], after[: len(shares)], **size) <= 0.05
 
@@ -80,7 +80,7 @@ def test_always_the_commonest_answer_is_named_for_what_it_is():
 
 def test_several_questions_of_one_example_count_as_one():
     truth = ["yes"] * 90 + ["no"] * 30
-    before, after = ["yes"] * 60 + ["no"] * 60, ["yes"] * 120
+    before, after = ["yes"] * 50 + ["no"] * 70, ["yes"] * 120
     assert prevalence(truth, [before], [after]).flagged
     lumped = [*range(10), *[k % 10 for k in range(80)], *[10 + k // 10 for k in range(30)]]
     assert not prevalence(truth, [before], [after], examples=lumped).flagged

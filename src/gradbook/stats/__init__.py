@@ -7,6 +7,7 @@ from gradbook.stats.components import Components, components
 from gradbook.stats.effect import Effect, Estimate, Verdict, effect
 from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
 from gradbook.stats.prevalence import Prevalence, prevalence
+from gradbook.stats.screening import Worth, confirm, removals, screen
 
 __all__ = [
     "Components",
@@ -14,12 +15,16 @@ __all__ = [
     "Estimate",
     "Prevalence",
     "Verdict",
+    "Worth",
     "components",
+    "confirm",
     "effect",
     "mean_interval",
     "mean_of_shares",
     "paired_p",
     "prediction_interval",
     "prevalence",
+    "removals",
+    "screen",
     "wilson",
 ]

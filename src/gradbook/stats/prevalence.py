@@ -75,7 +75,8 @@ def prevalence(
     sizes = np.bincount(classes)
     recalls = [np.bincount(classes, hits) / sizes for hits in right]
     moved = right[1] - right[0]
-    lost = tuple(name for k, name in enumerate(names) if _fell(np.bincount(groups, moved * (classes == k))) <= alpha / len(names))
+    each = alpha / (len(names) - 1)  # where accuracy gains more than balanced accuracy, one class at least has gained
+    lost = tuple(name for k, name in enumerate(names) if _fell(np.bincount(groups, moved * (classes == k))) <= each)
     return Prevalence(
         (float(right[0].mean()), float(right[1].mean())),
         (float(recalls[0].mean()), float(recalls[1].mean())),
