@@ -8,6 +8,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -145,6 +146,15 @@ def test_looking_after_every_replicate(report):
             f"looking: spread {spread}, {n} examples", f"alarms, equivalent wrongly, naive alarms, found {figures} % by {many.mean():.1f}"
         )
         assert seldom(alarms.sum(), WORLDS) and seldom(wrong.sum(), WORLDS)
+        if n == 60 and find_spec("evalsig"):
+            from evalsig import confidence_sequence
+
+            apart = null[1].mean(2) - null[0].mean(2)
+            stopped = [any(confidence_sequence(world[:look]).stopped for look in looks) for world in apart]
+            report(
+                f"looking: spread {spread}, {n} examples, evalsig",
+                f"alarms of its confidence sequence over draws {percent(np.mean(stopped))} %",
+            )
 
 
 def test_a_verdict_is_that_of_the_public_function():
@@ -180,26 +190,20 @@ def obvious(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def installed(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """The p of packages that are made for this, each given all replicates as its documentation has it."""
+    """The p of packages that are made for this, where they are installed, each given all replicates as its documentation has it."""
     found = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            from evalsig.inference.paired import paired_permutation_test
+    if find_spec("evalsig"):
+        from evalsig.inference.paired import paired_permutation_test
 
-            means = zip(before.mean(1), after.mean(1), strict=True)
-            found["evalsig"] = np.array([paired_permutation_test(b, a, n_resamples=300).p_value for b, a in means])
-        except ImportError:
-            pass
-        try:
-            from evalstats import pairwise_differences
+        means = zip(before.mean(1), after.mean(1), strict=True)
+        found["evalsig"] = np.array([paired_permutation_test(b, a, n_resamples=300).p_value for b, a in means])
+    if find_spec("evalstats"):
+        from evalstats import pairwise_differences
 
-            arms = np.stack([before, after], 1).swapaxes(2, 3)
-            rng = np.random.default_rng(0)
-            both = (pairwise_differences(world, 0, 1, n_bootstrap=200, rng=rng).p_value for world in arms)
-            found["evalstats"] = np.fromiter(both, float)
-        except ImportError:
-            pass
+        arms, rng = np.stack([before, after], 1).swapaxes(2, 3), np.random.default_rng(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found["evalstats"] = np.array([pairwise_differences(world, 0, 1, n_bootstrap=200, rng=rng).p_value for world in arms])
     return found
 
 

@@ -162,3 +162,13 @@ def test_a_look_is_stricter_than_one_test_and_says_so():
     once, watched = effect(before, after), effect(before, after, until="decided")
     assert watched.level < once.level == 0.05
     assert watched.like_these.high - watched.like_these.low > once.like_these.high - once.like_these.low
+
+
+def test_the_sentence_says_the_verdict_and_what_would_decide_it():
+    assert str(effect(right(0, 5, 60, 0.3), right(1, 5, 60, 0.7))).startswith("helps: +")
+    assert str(effect(right(0, 40, 120), right(1, 40, 120))).startswith("equivalent within ±5 points: ")
+    undecided = effect(right(0, 3, 60), right(1, 3, 60))
+    assert f"{undecided.replicates_needed()} draws an arm would show an effect of 10 points" in str(undecided)
+    assert "only replicates say" in str(effect(right(0, 1, 40), right(1, 1, 40)))
+    few = effect(right(0, 3, 15, spread=0.2), right(1, 3, 15, spread=0.2), size=0.01)
+    assert str(few).endswith("More draws alone will not show 1 points, nor more examples alone.")
