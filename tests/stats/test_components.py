@@ -43,6 +43,16 @@ def test_shares_come_within_a_fifth_of_the_truth():
     assert list(found) == list(SOURCES) and sum(found.values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("deviations", [(0.06, 0.08, 0.03, 0.4, 0.3), (0.0, 0.1, 0.0, 0.4, 0.0), (0.15, 0.02, 0.0, 0.2, 0.2)])
+def test_the_intervals_of_the_shares_cover(deviations):
+    rng, shape, inside = np.random.default_rng(4), (4, 3, 2, 2, 20), []
+    true = np.array(truth(shape, deviations)) / sum(truth(shape, deviations))
+    for _ in range(200):
+        low, high = np.array(list(components(world(rng, shape, deviations)).share_intervals.values())).T
+        inside.append((low <= true + 1e-9) & (true <= high))
+    assert np.mean(inside) >= 0.93 and np.mean(inside, 0).min() >= 0.87
+
+
 def test_what_a_draw_does_differently_with_each_example_counts_to_the_draw():
     rng, found = np.random.default_rng(2), []
     for _ in range(800):

@@ -95,6 +95,12 @@ def test_fifteen_examples_that_never_changed_are_not_equivalence_for_others_like
     assert found.like_these.low < -0.01 < 0.01 < found.like_these.high
 
 
+def test_examples_that_never_changed_are_equivalence_where_there_are_enough_of_them():
+    """A change of one example in twenty goes unseen in forty with a probability of an eighth, in a hundred and twenty of 0.002."""
+    assert effect(np.ones((20, 40)), np.ones((20, 40))).verdict == "undecided"
+    assert effect(np.ones((20, 120)), np.ones((20, 120))).verdict == "equivalent"
+
+
 def test_scores_of_any_scale_and_without_any_spread():
     found = effect(np.full((3, 4), 7.0), np.full((3, 4), 9.0), margin=0.5)
     assert (found.these.difference, found.these.p, found.verdict) == (2.0, 0.0, "helps")
