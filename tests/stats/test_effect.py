@@ -83,6 +83,15 @@ def test_each_verdict():
     assert effect(right(0, 40, 120), right(1, 40, 120), margin=0.01).verdict == "undecided"
 
 
+@given(seeds, st.floats(0.02, 2.0), st.sampled_from([0.01, 0.05, 0.1]))
+def test_equivalent_is_an_interval_of_twice_alpha_inside_the_margin(seed, margin, alpha):
+    before, after = np.random.default_rng(seed).normal(size=(2, 5, 40))
+    wider = effect(before, after, alpha=2 * alpha)
+    for one, name in ((wider.these, "these"), (wider.like_these, "like_these")):
+        inside = -margin < one.low and one.high < margin
+        assert (getattr(effect(before, after, margin, alpha), name).verdict == "equivalent") == inside
+
+
 @pytest.mark.parametrize("draws", [(1, 1), (1, 6), (6, 1)])
 def test_one_draw_an_arm_gets_no_verdict(draws):
     found = effect(right(0, draws[0], 40, 0.2), right(1, draws[1], 40, 0.9))

@@ -78,6 +78,12 @@ def test_always_the_commonest_answer_is_named_for_what_it_is():
     assert found.gain[0] > 0 > found.gain[1] and found.answered["no"] == (39 / 80, 0.0)
 
 
+def test_where_classes_are_as_many_a_trade_that_gains_is_no_matter_of_prevalence():
+    truth = ["yes"] * 60 + ["no"] * 60
+    found = prevalence(truth, [["yes"] * 20 + ["no"] * 40 + ["no"] * 60], [["yes"] * 60 + ["no"] * 40 + ["yes"] * 20])
+    assert found.lost == ("no",) and found.gain[0] == pytest.approx(found.gain[1]) and not found.flagged
+
+
 def test_several_questions_of_one_example_count_as_one():
     truth = ["yes"] * 90 + ["no"] * 30
     before, after = ["yes"] * 50 + ["no"] * 70, ["yes"] * 120

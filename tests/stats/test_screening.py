@@ -51,6 +51,15 @@ def test_intervals_cover_and_a_section_without_worth_is_seldom_shown(spread, dif
     assert np.mean(covered) >= 0.93 and np.mean(shown) <= 0.065
 
 
+def test_intervals_cover_where_examples_make_the_most_of_the_noise():
+    rng, worth, covered, design = np.random.default_rng(1), np.array([0.0, 0.1, 0.2]), [], removals(3, 16)
+    for _ in range(300):
+        own = worth + rng.standard_normal((30, 3))
+        found = screen(design, rng.standard_normal(30) - design @ own.T + 0.3 * rng.standard_normal((16, 30)))
+        covered += [one.low <= true <= one.high for one, true in zip(found, worth, strict=True)]
+    assert 0.93 <= np.mean(covered) <= 0.98
+
+
 def test_planted_worth_is_ranked_at_half_the_calls_of_leaving_one_out():
     rng, k, n = np.random.default_rng(0), 10, 60
     worth = np.arange(k) * 0.03 - 0.06

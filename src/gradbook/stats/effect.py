@@ -13,9 +13,9 @@ example: paired t, permutation, bootstrap, evalsig 0.1.2 and evalstats 0.3.3, wh
 
 Limits: with three replicates intervals are wide (± 21 points with 30 examples even where rewrites do not differ). No way was found that
 holds at every spread and is shorter there by more than a tenth; a half-Cauchy prior of 10 points for the spread makes it 15–30 %, and
-lets 10 % of alarms through where rewrites differ by 25. Where the rewrites of one arm alone differ (by 15 points) three replicates give 7
-% of alarms. A rare disaster among the draws is not seen in a few. Where 95 % right becomes 100 % because a few hard examples turn,
-*equivalent* is wrong in up to one of seven worlds.
+lets 10 % of alarms through where rewrites differ by 25. Where the rewrites of one arm alone differ, by 15 points, three replicates see an
+effect that is not there in 7 %. A rare disaster among the draws is not seen in a few. Where 95 % right becomes 100 % because a few hard
+examples turn, *equivalent* is wrong in up to one of seven worlds.
 """
 
 from dataclasses import dataclass
@@ -74,9 +74,8 @@ class Difference:
     def verdicts(self, margin: float, alpha: float, look: int | None = None) -> NDArray[np.int64]:
         """Indices into `VERDICTS`: equivalent by two one-sided tests at `alpha`, else helps or harms by a two-sided one.
 
-        A difference that is surely there and surely below the margin is equivalent: the margin says what matters.
-
-        With `look`, as after the look at that many replicates of a series in which all looks share `alpha`.
+        A difference that is surely there and surely below the margin is equivalent: the margin says what matters. With `look`, as after
+        the look at that many replicates, in a series in which all looks share `alpha`.
         """
         shown = np.abs(self.value) > self.half(level(alpha, look))
         reach = stdtrit(self.df, 1 - level(2 * alpha, look) / 2) * np.sqrt(self.variance + self.rare)
