@@ -1,0 +1,35 @@
+"""Pages: Jinja2 templates over the views of `tell`, one style sheet, and the plots.
+
+The same templates make the regions of the workbench, the export, the rich displays and what a stored notebook shows.
+"""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gradbook.markdown import note_html
+
+__all__ = ["render", "style"]
+
+
+@cache
+def style() -> str:
+    """The one style sheet."""
+    return files("gradbook.page").joinpath("style.css").read_text(encoding="utf-8")
+
+
+def render(template: str, **views: Any) -> Markup:
+    """Lay views out by a template, named without its ending; whatever a model, a file or a person said is escaped."""
+    return Markup(_environment().get_template(f"{template}.html").render(views))  # noqa: S704  the templates escape
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("gradbook.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    made.filters["note"] = lambda markdown: Markup(note_html(markdown))  # noqa: S704  it is cleaned
+    return made
