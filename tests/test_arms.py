@@ -219,6 +219,7 @@ class Calls:
 
     def __init__(self, case: gb.Case) -> None:
         self.steps, self.scores = defaultdict(dict), defaultdict(dict)
+        self.asked = {q.id: case.prompt_text(q.prompt) for q in case.recorded_questions() if q.variable == "prompt"}
         for row in case.calls().itertuples(index=False):
             kind, owner, *place = row[0].split("/")
             *system, user = [message["content"] for message in row.messages]
@@ -303,7 +304,7 @@ def test_every_arm_asks_just_what_it_should(arm, stub, tmp_path):
     record_shows_both_labels(step, batch, labels if not critic else "none", task)
     scores = check_selection(calls, step, selection, task.seed_prompt, lambda prompt: accuracy(task, prompt))
 
-    scored = {hashlib.sha256(prompt.encode()).hexdigest()[:16]: prompt for prompt in scores}
+    scored = {id: prompt for id, prompt in calls.asked.items() if prompt in scores}
     of_task = {name: made for name, made in calls.scores.items() if next(iter(made.values()))[0] == "task"}
     if selection in ("validated", "guard"):
         for name, prompt in scored.items():
@@ -447,14 +448,14 @@ def test_wrong_labels_reach_the_feedback_and_never_a_score(evaluation, stub, tmp
         for split in ("train", "validation", "test"):
             case.score(0, split)
     right, wrong = cases.values()
-    of = [{(score.prompt, score.split): score for score in case.recorded_scores} for case in cases.values()]
+    of = [{(q.prompt, q.split): case.recorded(q) for q in case.recorded_questions()} for case in cases.values()]
     assert len(of[0].keys() & of[1].keys()) >= 3
     for both in of[0].keys() & of[1].keys():
         assert [(a.example, a.answer, a.correct, a.target) for a in of[0][both].answers] == [
             (a.example, a.answer, a.correct, a.target) for a in of[1][both].answers
         ]
     for case in cases.values():
-        for score in case.recorded_scores:
+        for score in [case.recorded(q) for q in case.recorded_questions()]:
             for found in score.answers:
                 assert found.correct == agrees(found, case.task)
     last = 2 if evaluation != "direct" else 1
@@ -498,7 +499,7 @@ def test_wrong_validation_labels_choose_and_the_recorded_scores_stay_true(select
             assert step.select.labels == labels and ("wrong labels" in step.select.reason) == (labels == "wrong")
             assert step.select.scores == pytest.approx({i: accuracy(task, prompt, labels == "correct") for i, prompt in prompts.items()})
             assert case.metrics(step).accuracy.value == pytest.approx(accuracy(task, step.chosen_prompt))
-            for score in case.recorded_scores:
+            for score in [case.recorded(q) for q in case.recorded_questions()]:
                 assert all(a.correct == (a.answer == task.example(a.example).target) for a in score.answers)
     assert f"red means {bad}" in chosen["wrong"] and f"red means {bad}" not in chosen["correct"]
 
@@ -578,7 +579,7 @@ def test_a_method_without_a_critic_ends_the_critics_turns(stub, tmp_path):
 
 
 def test_a_case_recorded_before_these_settings_opens_and_a_fork_of_it_goes_on(stub, tmp_path):
-    old = gb.Case(ROOT / "casestudies" / "first_step", read_only=True)
+    old = gb.Recording(ROOT / "casestudies" / "first_step")
     assert len(old) > 1 and old.method.evaluation == "direct" and old.method.beam == 1
     assert old.steps()["method"].str.startswith("three-stage, correct labels, direct").iloc[1]
 
@@ -587,11 +588,11 @@ def test_a_case_recorded_before_these_settings_opens_and_a_fork_of_it_goes_on(st
 
     with Stub(reply=label) as other:
         model = gb.connect("other", base_url=other.url, api_key="k", cache=tmp_path / "cache.sqlite")
-        fork = old.fork(tmp_path / "fork", model=model)
+        fork = gb.Case(old.copy(tmp_path / "fork"), model=model)
         assert [step.model_dump() for step in fork] == [step.model_dump() for step in old]
         new = fork.step()
         assert new.done and new.variable == "prompt" and len(new.evaluate) == len(new.batch)
         fork.use(gb.Method(evaluation="critic-binary", labels="wrong", selection="naive"))
         judged = fork.step()
         assert judged.held and fork.step().variable == "critic"
-    assert len(gb.Case(ROOT / "casestudies" / "first_step", read_only=True)) == len(old)
+    assert len(gb.Recording(ROOT / "casestudies" / "first_step")) == len(old)

@@ -52,7 +52,7 @@ def test_one_edit_runs_only_what_depends_on_it(case, stub):
     step = case.step()
     before = len(stub.requests)
     position = next(i for i, c in enumerate(step.prompt_critique) if c.text == "Nothing to change.")
-    branch = case.perturb(step, gb.edits.replace("prompt_critique", example=position, text="red means K1", note="try"))
+    branch = case.perturb(step, gb.edits.replace("prompt_critique", example=position, text="red means K1", why="try"))
     new = [r.body["messages"][-1]["content"] for r in stub.requests[before:]]
     assert sum(REWRITE in text for text in new) == 2, "both candidates are rewritten"
     assert not any(RULE in text or CRITIQUE in text for text in new), "no critique is asked for again"
@@ -108,13 +108,20 @@ def test_a_candidate_and_a_selection_are_edited(case):
         (lambda: gb.edits.replace("prompt_critique", example="nobody", text="x"), "'nobody'"),
         (lambda: gb.edits.replace("label", example=0, text="K9"), "not a label"),
         (lambda: gb.edits.replace("selection", text="5"), "not '5'"),
-        (lambda: gb.edits.resample("rewrite", 0), "must be 1 or more"),
     ],
 )
 def test_an_edit_that_does_not_fit_is_refused_in_a_sentence(case, edit, said):
     step = case.step()
     with pytest.raises(EditError, match=said):
         case.perturb(step, edit())
+    assert len(case) == 2, "nothing was recorded"
+
+
+@pytest.mark.parametrize(("stage", "number", "said"), [("rewrite", 0, "must be 1 or more"), ("guess", 1, "no stage 'guess'")])
+def test_a_replicate_that_cannot_be_is_refused_in_a_sentence(case, stage, number, said):
+    step = case.step()
+    with pytest.raises(EditError, match=said):
+        case.replicate(step, stage, number)
     assert len(case) == 2, "nothing was recorded"
 
 
@@ -136,19 +143,19 @@ def test_rerunning_without_a_change_makes_no_call(case, stub):
 def test_compare_shows_the_effect_beside_the_noise_floor(case, stub):
     step = case.step()
     branch = case.perturb(step, gb.edits.replace("candidate", candidate=0, text="red means K1. green means K2. blue means K3."))
-    found = gb.compare(step, branch, replicates=3)
+    found = case.compare(step, branch, "validation", replicates=3)
     assert found.after.accuracy.value == 1.0 and found.effect == pytest.approx(1 - found.before.accuracy.value)
     assert len(found.floor) == 4 and found.broken == 0
     before = len(stub.requests)
-    assert gb.compare(step, branch, replicates=3) == found and len(stub.requests) == before, "what is on record costs nothing"
+    assert case.compare(step, branch, "validation", replicates=3) == found and len(stub.requests) == before, "what is on record costs nothing"
 
 
 def test_the_noise_floor_of_a_critique_edit_rewrites_without_the_edit(case, stub):
     step = case.step()
     branch = case.perturb(step, gb.edits.replace("prompt_critique", example=0, text="blue means K3"))
-    found = gb.compare(step, branch, replicates=2)
+    found = case.compare(step, branch, "validation", replicates=2)
     assert found.resampled == "rewrite"
-    replicates = [s for s in case if s.resampled]
+    replicates = [s for s in case if s.replicate_of is not None]
     assert len(replicates) == 2 and all(s.prompt_critique == step.prompt_critique for s in replicates)
     assert case.current.id == branch.id, "replicates do not move the person"
 
@@ -192,7 +199,7 @@ def test_a_damaged_line_is_named(case, tmp_path):
 def test_a_newer_schema_is_refused(case, tmp_path):
     case.close()
     journal = tmp_path / "case" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace('"schema_version":1', '"schema_version":99'))
+    journal.write_text(journal.read_text().replace('"schema_version":2', '"schema_version":99'))
     with pytest.raises(CaseError, match="install a newer gradbook"):
         gb.Case(tmp_path / "case")
 
@@ -382,5 +389,5 @@ def test_no_key_reaches_a_file(tmp_path, monkeypatch):
 def test_the_journal_is_json_lines_with_the_schema_first(case, tmp_path):
     case.step()
     lines = [json.loads(line) for line in Path(tmp_path / "case" / "journal.jsonl").read_text().splitlines()]
-    assert lines[0]["event"] == "case" and lines[0]["schema_version"] == 1
-    assert {line["event"] for line in lines} >= {"examples", "method", "models", "step", "stage", "score"}
+    assert lines[0]["event"] == "case" and lines[0]["schema_version"] == 2
+    assert {line["event"] for line in lines} >= {"task", "method", "model", "prompt", "step", "stage", "score"}

@@ -340,7 +340,7 @@ def test_a_critics_step_can_be_branched_at_each_stage(edit, kept, case, stub):
 def test_compare_sets_agreement_on_the_same_outputs_beside_its_noise(case, stub):
     step, turn = case.step(), case.step()
     before = len(stub.requests)
-    found = gb.compare(case[1], case[2], replicates=3)
+    found = case.compare(case[1], case[2], "validation", replicates=3)
     assert (found.before.accuracy.count, found.after.accuracy.count, found.after.accuracy.total) == (4, 6, 6)
     assert (found.fixed, found.broken, len(found.floor)) == (2, 0, 4) and found.effect == pytest.approx(1 / 3)
     assert set(found.before.recall) == {"right", "wrong"} and found.before.recall["wrong"].value == 0.5
@@ -349,11 +349,11 @@ def test_compare_sets_agreement_on_the_same_outputs_beside_its_noise(case, stub)
     outputs = {answer.call for answer in case.scored(step).answers}
     assert len(outputs) == 6
     again = len(stub.requests)
-    assert gb.compare(step, turn, replicates=3) == found and len(stub.requests) == again
+    assert case.compare(step, turn, "validation", replicates=3) == found and len(stub.requests) == again
     branch = case.perturb(turn, gb.edits.replace("prompt_critique", example=0, text="Nothing to add."))
-    effect = gb.compare(turn, branch, replicates=2)
+    effect = case.compare(turn, branch, "validation", replicates=2)
     assert effect.resampled == "rewrite" and len(effect.floor) == 3
-    replicates = [s for s in case if s.resampled]
+    replicates = [s for s in case if s.replicate_of is not None]
     assert len(replicates) == 2 and all(s.variable == "critic" and s.prompt_critique == turn.prompt_critique for s in replicates)
 
 
@@ -368,9 +368,9 @@ def test_the_noise_floor_of_a_critic_is_made_of_fresh_verdicts(tmp_path):
     with Stub(reply=coin) as stub:
         case = open_case(stub, tmp_path / "case", "critic-binary")
         case.step(), case.step()
-        found = gb.compare(case[1], case[2], replicates=6)
+        found = case.compare(case[1], case[2], "validation", replicates=6)
     assert len(set(found.floor)) > 1
-    targets = {tuple(a.target for a in score.answers) for score in case.recorded_scores if score.variable == "critic"}
+    targets = {tuple(a.target for a in score.answers) for score in [case.recorded(q) for q in case.recorded_questions()] if score.question.variable == "critic"}
     assert len(targets) == 1, "what is true of the outputs is the same in every replicate"
 
 

@@ -29,11 +29,11 @@ def case(tmp_path_factory):
         first = made.step()
         made.step()
         words = first.prompt_critique[1].text.replace("Use K1.", "Use K2 instead.")
-        branch = made.perturb(first, gb.edits.replace("prompt_critique", example=1, text=words, note="what if <i>"), note=NOTE)
-        gb.compare(made[first.id], branch, replicates=2)
+        branch = made.perturb(first, gb.edits.replace("prompt_critique", example=1, text=words, why="what if <i>"), note=NOTE)
+        made.compare(first, branch, "validation", replicates=2)
         made.score(branch, "test")
         made.go(2)
-        made.runner.progress = lambda *_: None
+        
         unfinished = made.begin()
         gb.background.run(made.runner.advance(unfinished.id))
         yield made
@@ -59,8 +59,8 @@ def test_the_notebook_is_valid_and_can_be_run_on(written, case):
     for cell in code:
         compile(cell.source, "cell", "exec")
     compare = next(cell for cell in code if "compare(case[1], case[3]" in cell.source)
-    assert compare.source == 'gb.compare(case[1], case[3], split="validation", replicates=2)'
-    assert compare.outputs[0].data["text/html"] == gb.effects.recorded(case, 1, 3, "validation")._repr_html_()
+    assert compare.source == 'case.compare(case[1], case[3], split="validation", "validation", replicates=2)'
+    assert compare.outputs[0].data["text/html"] == case.comparison(1, 3, "validation")._repr_html_()
 
 
 def test_the_same_case_exports_the_same_bytes(written, case, tmp_path, monkeypatch):
@@ -91,7 +91,7 @@ def test_numbers_are_those_of_the_journal(written, case):
     for step in (1, 2, 3):
         share = case.metrics(step).accuracy
         assert f"{share.value:.1%} ({share.count}/{share.total})" in page
-    comparison = gb.effects.recorded(case, 1, 3, "validation")
+    comparison = case.comparison(1, 3, "validation")
     assert comparison.verdict in page and len(comparison.floor) == 3
     assert comparison.fixed and f"{comparison.fixed} fixed and {comparison.broken} broken" in page
     for value in comparison.floor:
@@ -199,5 +199,5 @@ def test_the_figure_holds_the_scores(case):
     figure = scores.score_figure(case)
     drawn = {(trace.name, trace.xaxis or "x"): list(trace.y) for trace in figure.data}
     assert drawn["branch", "x"] == [case.metrics(3).accuracy.value]
-    assert set(gb.effects.recorded(case, 1, 3, "validation").floor[1:]) <= set(drawn["run again without a change", "x"])
+    assert set(case.comparison(1, 3, "validation").floor[1:]) <= set(drawn["run again without a change", "x"])
     assert [annotation.text for annotation in figure.layout.annotations] == ["validation", "test"]

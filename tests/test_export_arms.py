@@ -223,7 +223,7 @@ def test_the_effect_of_a_change_to_a_critic_is_told_as_agreement(run, tmp_path):
     page = read(case, tmp_path)
     assert "the critic, branch of step 2: candidate 0 edited by hand" in page
     assert "agreement is with the gold answers" in page
-    flip = gb.effects.recorded(case, 3, 4, "validation").flips[0]
+    flip = case.comparison(3, 4, "validation").flips[0]
     truth = next(answer.target for answer in case.scored(3).answers if answer.example == flip.example)
     flips = Page(_cell(case, tmp_path, "effect-4-validation-flips")).text
     assert f"{case.task.example(flip.example).input} {truth} {flip.before} unparsed" in flips

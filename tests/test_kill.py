@@ -51,7 +51,7 @@ def work(folder: Path, url: str) -> None:
     while len(case) < 3 or not case.current.done:
         case.step()
     if len(case) < 4:
-        case.perturb(1, gb.edits.replace("prompt_critique", example=1, text=GOOD, note="all rules at once"))
+        case.perturb(1, gb.edits.replace("prompt_critique", example=1, text=GOOD, why="all rules at once"))
     while not case.current.done:
         case.step()
     case.write_note(3, "what if a critique knew *every* rule?")
@@ -162,7 +162,7 @@ class Run:
 
     def _reads(self) -> None:
         if self.files[0].exists():
-            case = gb.Case(self.folder / "case", read_only=True)
+            case = gb.Recording(self.folder / "case")
             case.steps(), case.calls()
             assert case.current.id == len(case) - 1
 

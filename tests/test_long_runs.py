@@ -62,7 +62,7 @@ def make(stub, path, task=None, seed=0, cache=False, **settings) -> gb.Case:
 
 def train_scores(case: gb.Case) -> list[str]:
     """The prompts whose score on the training split is on record, by their hash."""
-    return [score.prompt for score in case.recorded_scores if score.split == "train"]
+    return [question.prompt for question in case.recorded_questions() if question.split == "train"]
 
 
 def test_ten_epochs_see_every_example_once_each_in_another_order(stub, tmp_path):
@@ -79,7 +79,7 @@ def test_ten_epochs_see_every_example_once_each_in_another_order(stub, tmp_path)
     rows = case.training()
     assert list(rows.batches) == list(range(0, 101, 10)) and list(rows.epoch) == list(range(11))
     assert list(rows.step) == list(range(0, 101, 10)) and list(rows.n) == [30] * 11
-    assert train_scores(case) == [case.prompt_hash(step) for step in range(0, 101, 10)], "nothing else was scored, and in this order"
+    assert train_scores(case) == [case.question(step, "train").prompt for step in range(0, 101, 10)], "nothing else was scored, and in this order"
     for row in rows.itertuples():
         count = right(case.task, case[row.step].chosen_prompt)
         expected = binomtest(count, 30).proportion_ci(method="wilson")

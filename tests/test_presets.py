@@ -350,11 +350,10 @@ def test_a_random_choice_follows_the_seed(stub, tmp_path):
 def test_a_replicate_of_a_random_choice_chooses_afresh(stub, tmp_path):
     case = make(stub, tmp_path / "case", gb.Method(selection="random", candidates=5, templates=TEMPLATES))
     step = case.step()
-    again = [case.perturb(step, gb.edits.resample("select", replicate)) for replicate in range(1, 9)]
+    again = [case.replicate(step, "select", number) for number in range(1, 9)]
     assert all(branch.rewrite == step.rewrite for branch in again)
     assert len({branch.select.chosen for branch in again}) > 2
-    once_more = case.perturb(step, gb.edits.resample("select", 3))
-    assert once_more.select == again[2].select, "the same replicate is the same choice"
+    assert case.replicate(step, "select", 3) == again[2] and len(case) == 10, "the same replicate is the same choice, and not run again"
 
 
 def test_a_method_names_the_templates_that_are_not_its_own():

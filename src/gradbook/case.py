@@ -130,7 +130,9 @@ class Case(Recording):
         """
         return wait(self.runner, self.ascore(step, split, replicate, variable))
 
-    async def ascore(self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None) -> Metrics:
+    async def ascore(
+        self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
+    ) -> Metrics:
         """`score` as a coroutine, for any loop."""
         what = self.runner.scorable(self._step(step), variable)
         return self.metrics_on((await background.here(self.runner.score(what, split, replicate, again=True))).question)
@@ -243,7 +245,9 @@ class Case(Recording):
         """
         if text != self.note(step):
             if self.read_only:
-                raise CaseError(f"the note on step {self._step(step).id} cannot be kept, since {self.path} is read only: {self.read_only_because}")
+                raise CaseError(
+                    f"the note on step {self._step(step).id} cannot be kept, since {self.path} is read only: {self.read_only_because}"
+                )
             self._journal.append(Noted(step=self._step(step).id, text=text))
 
     def go(self, step: Step | int) -> Step:
@@ -313,9 +317,5 @@ class Case(Recording):
             self.read_only_because = why
 
     def fork(self, path: str | Path, **options: Any) -> "Case":
-        """Copy the case's own files, and nothing else that is there, to a new folder and open the copy; `options` are those of `Case`."""
-        to = Folder(path)
-        if to.path.exists():
-            raise CaseError(f"{path} exists already; fork to a folder that does not")
-        self._folder.copy(to)
-        return Case(path, **options)
+        """Copy the case to a new folder and open the copy; `options` are those of `Case`."""
+        return Case(self.copy(path), **options)

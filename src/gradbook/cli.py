@@ -66,11 +66,11 @@ def _models(options: argparse.Namespace, _rest: list[str]) -> None:
 
 
 def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
     from gradbook.tree import walk
     from gradbook.ui.tree import what
 
-    case = Case(options.case, read_only=True)
+    case = Recording(options.case)
     print(f"{case.title}: {case.task.name}, {len(case) - 1} steps, {case.spent.calls} calls")
     for indent, step in walk(case):
         metrics = case.metrics(step)
@@ -81,6 +81,6 @@ def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
 
 
 def _export(options: argparse.Namespace, _rest: list[str]) -> None:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
-    print(Case(options.case, read_only=True).export(options.out))
+    print(Recording(options.case).export(options.out))

@@ -140,7 +140,9 @@ def _resolved(edit: Edit, step: Step, records: Any) -> Edit:
     found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds")}
     if isinstance(edit.example, int):
         if not 0 <= edit.example < len(step.batch):
-            raise EditError(f"step {step.id} has {len(step.batch)} examples, 0 to {len(step.batch) - 1}; there is no example {edit.example}")
+            raise EditError(
+                f"step {step.id} has {len(step.batch)} examples, 0 to {len(step.batch) - 1}; there is no example {edit.example}"
+            )
         found["example"] = step.batch[edit.example]
     edit = edit.model_copy(update=found)
     if edit.field != "selection" and not any(_names(record, edit) for record in records):

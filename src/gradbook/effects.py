@@ -83,15 +83,20 @@ class Comparison:
 
     def _warnings(self) -> str:
         """What makes the numbers mean less than they seem to."""
-        chosen = " A selection has looked at this split, so its luck is part of the difference: see the test split." if self.chosen_here else ""
-        mixed = f" The arms were made by different models, {' and '.join(self.mixed)}: the difference is theirs as well." if self.mixed else ""
+        chosen = (
+            " A selection has looked at this split, so its luck is part of the difference: see the test split." if self.chosen_here else ""
+        )
+        mixed = (
+            f" The arms were made by different models, {' and '.join(self.mixed)}: the difference is theirs as well." if self.mixed else ""
+        )
         return chosen + mixed
 
     def __repr__(self) -> str:
         return f"step {self.before_step} → step {self.after_step}, {self.split}, answered by {self.model}: {self.verdict}"
 
     def _repr_html_(self) -> str:
-        head = f"<p><b>Step {self.before_step} → step {self.after_step}</b> on {self.split}, answered by {html.escape(self.model)}: {html.escape(self.verdict)}</p>"
+        answered = f"on {self.split}, answered by {html.escape(self.model)}"
+        head = f"<p><b>Step {self.before_step} → step {self.after_step}</b> {answered}: {html.escape(self.verdict)}</p>"
         return head + metrics_table(self.before, self.after)
 
 

@@ -88,7 +88,7 @@ class StageDone(_Event, StageRecords):
     step: int
     stage: Stage
     seconds: float
-    models: dict[Role, str] = {}
+    models: dict[Role, str] = Field(default_factory=dict)
 
 
 class Scored(_Event):
@@ -230,7 +230,9 @@ class State:
     def _score(self, event: Scored, load: Callable[[], bytes]) -> None:
         question, answers = event.score.question, event.score.answers
         names = {example.id for example in self.splits.get(question.split, ())}
-        _check(bool(answers) and names == {answer.example for answer in answers}, f"a score does not answer each example of {question.split}")
+        _check(
+            bool(answers) and names == {answer.example for answer in answers}, f"a score does not answer each example of {question.split}"
+        )
         self.question_ids.add(question.id)
         models = self.scored_by.setdefault(question.variable, {})
         models.pop(question.model, None)

@@ -1,7 +1,7 @@
 """The ledger: `calls.jsonl`, which alone says what a case has paid; a line a call, written before anybody sees the reply.
 
-A line is `{"for": [...], "key": ..., "role": ..., "model": ..., "paid": true, "call": {...}}`; "for" is the place that the call was made for. A stage or score
-that was interrupted finds its finished calls here, whatever became of the call cache.
+A line is `{"for": [...], "key": ..., "role": ..., "model": ..., "paid": true, "call": {...}}`; "for" is the place that the call was
+made for. A stage or score that was interrupted finds its finished calls here, whatever became of the call cache.
 """
 
 import json
@@ -17,7 +17,7 @@ from gradbook.records import Call, Role, Spent
 
 NAME = "calls.jsonl"
 Place = list[Any]
-"""What a call is made for: ("step", id, stage, example, index, replicate) or ("score", question, stage, example, index, replicate)."""
+"""What a call is made for: ("step", id, stage, example, index, replicate) or ("score", question, split, stage, example, index, replicate)."""
 
 
 class Ledger:
@@ -79,7 +79,9 @@ class Ledger:
                     paid = line.get("paid", not call.cached)
                     yield {"for": line["for"], "role": line["role"], "model": line.get("model", ""), "paid": bool(paid), "call": call}
                 except (KeyError, TypeError, AttributeError, ValidationError) as error:
-                    told = f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else repr(error)
+                    told = (
+                        f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else repr(error)
+                    )
                     raise CaseError(f"{self.path}, line {number}, is no call ({told[:120]}); restore the file from a copy") from None
 
     def texts(self, keys: Iterable[str]) -> dict[str, str]:
@@ -101,7 +103,7 @@ class Ledger:
         """Add a line to the sums, by kind, id and stage of its place, role and model."""
         if line["paid"] and self._sums is not None:
             kind, of, *rest = line["for"]
-            stage = rest[1] if kind == "score" and len(rest) > 4 else (rest[0] if rest else "")  # schema 1 named the split as well
+            stage = rest[kind == "score"]  # the place of a score names its split as well
             where = tuple(map(str, (kind, of, stage, line["role"], line["model"])))
             call = {"key": "", "model": "", "messages": (), "sampling": {}, "text": ""} | {
                 name: line["call"].get(name) for name in ("prompt_tokens", "completion_tokens", "cost")

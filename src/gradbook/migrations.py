@@ -116,7 +116,10 @@ class _FromFirst:
         else:
             prompt, judged, form = self._of_critic(old["prompt"])
             question |= {"prompt": prompt, "judged": judged, "form": form}
-        self.new.append({"time": line["time"], "event": "score", "seconds": line["seconds"]} | {"score": {"question": question, "answers": old["answers"]}})
+        self.new.append(
+            {"time": line["time"], "event": "score", "seconds": line["seconds"]}
+            | {"score": {"question": question, "answers": old["answers"]}}
+        )
 
     def _note(self, line: dict[str, Any]) -> None:
         self.new.append({**line, "step": self.ids[line["step"]]})

@@ -19,7 +19,22 @@ from gradbook.loop import Method
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.stages import Subject
 from gradbook.metrics import Metrics
-from gradbook.records import STAGES, Edit, Question, Role, Score, Spent, SplitName, Stage, Step, Variable, sha256, short_id
+from gradbook.records import (
+    STAGES,
+    Edit,
+    EditField,
+    Question,
+    Replace,
+    Role,
+    Score,
+    Spent,
+    SplitName,
+    Stage,
+    Step,
+    Variable,
+    sha256,
+    short_id,
+)
 from gradbook.tasks import Task
 
 
@@ -115,7 +130,7 @@ class Recording:
 
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(facts["name"] for facts in self.model_facts.values())) or "no model"
-        return f"{type(self).__name__}({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, recorded with {names})"
+        return f"Recording({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, recorded with {names})"
 
     # --- how it was made -----------------------------------------------------------------------------------------------
 
@@ -179,6 +194,14 @@ class Recording:
         made = [(at, edit) for at in reversed(line) if at.replicate_of is None for edit in at.edits]
         return [Change(at.id, edit, superseded(edit, line[0])) for at, edit in made]
 
+    def edit_at(self, step: Step | int, field: EditField, position: str = "", index: int = 0) -> Replace | None:
+        """The last replacement on the way to a step of what stands at a place there, or None."""
+        place = (field, position, index)
+        found = [
+            c.edit for c in self.changes(step) if isinstance(c.edit, Replace) and (c.edit.field, c.edit.position, c.edit.index) == place
+        ]
+        return found[-1] if found and not superseded(found[-1], self._step(step)) else None
+
     # --- scores --------------------------------------------------------------------------------------------------------
 
     def question(
@@ -194,7 +217,9 @@ class Recording:
             judged, form = sha256(step.ends_with("prompt")), short_id(*CriticTask.form(self.method_of(step)))
         return Question(prompt=sha256(prompt), judged=judged, split=split, replicate=replicate, model=model or "", form=form)
 
-    def scored(self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None) -> Score | None:
+    def scored(
+        self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
+    ) -> Score | None:
         """The recorded score of what a step ends with on a split, or None where it was never scored or nothing is chosen yet.
 
         A critic's step is scored by its verdicts on the outputs of its time; `variable` asks for the other prompt.
@@ -202,7 +227,9 @@ class Recording:
         entry = self._entry(self._step(step), split, replicate, variable)
         return entry.score if entry else None
 
-    def metrics(self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None) -> Metrics | None:
+    def metrics(
+        self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
+    ) -> Metrics | None:
         """The metrics of a recorded score, or None where it was never scored."""
         step = self._step(step)
         question = self.question(step, split, replicate, variable)
@@ -214,6 +241,10 @@ class Recording:
     def recorded_questions(self) -> list[Question]:
         """What is scored, by any model, in the order in which it was."""
         return list(self._state.scores)
+
+    def recorded(self, question: Question) -> Score:
+        """The score of one of `recorded_questions`."""
+        return self._state.scores[question].score
 
     def metrics_on(self, question: Question) -> Metrics:
         """The metrics of one of `recorded_questions`."""
@@ -259,7 +290,13 @@ class Recording:
         return False
 
     def compare(
-        self, before: Step | int, after: Step | int, split: SplitName | None = None, *, replicates: int | None = None, across_models: bool = False
+        self,
+        before: Step | int,
+        after: Step | int,
+        split: SplitName | None = None,
+        *,
+        replicates: int | None = None,
+        across_models: bool = False,
     ) -> Comparison:
         """Compare two steps on the same examples, with the replicates that are on record.
 
@@ -276,7 +313,9 @@ class Recording:
         found = self.comparison(before, after, split, replicates, across_models)
         if found is None:
             a, b = self._step(before).id, self._step(after).id
-            raise CaseError(f"steps {a} and {b} are not both scored on {split} by one model; open the case with gb.Case and a model to score them")
+            raise CaseError(
+                f"steps {a} and {b} are not both scored on {split} by one model; open the case with gb.Case and a model to score them"
+            )
         return found
 
     def comparison(
@@ -338,7 +377,7 @@ class Recording:
         names = tuple(" and ".join(dict.fromkeys(self._facts(id)["name"] for id in arm[differ[0]].values())) for arm in made)
         if not across_models:
             raise CaseError(
-                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so the difference would be of models as well: make "
+                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so the difference would be theirs as well: make "
                 f"both with one model, as with case.replicate({before.id}, {differ[0]!r}), or ask for just that with across_models=True"
             )
         return names
@@ -371,6 +410,18 @@ class Recording:
         return of not in self._state.question_ids
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
+
+    def copy(self, path: str | Path) -> Path:
+        """Copy the case's own files, and nothing else that is there, to a new folder; returns its path.
+
+        Raises:
+            CaseError: the folder exists, or cannot be written.
+        """
+        to = Folder(path)
+        if to.path.exists():
+            raise CaseError(f"{path} exists already; copy to a folder that does not")
+        self._folder.copy(to)
+        return to.path
 
     def export(self, path: str | Path) -> Path:
         """Write the annotated case as `.ipynb` or as one `.html` file that reads without kernel and network."""

@@ -170,6 +170,11 @@ class _Edit(Record):
     by: Literal["hand", "name"] = "hand"
     why: str = ""
 
+    @property
+    def position(self) -> str:
+        """The example's id or the candidate's index as text; "" where there is only one."""
+        return str(self.candidate) if self.candidate is not None else str(self.example or "")
+
 
 class Replace(_Edit):
     """Put `text` in the place of what a stage gave; `before` is what stood there when the branch was made."""

@@ -1,4 +1,5 @@
 """What a reply says apart from its thoughts, and whether it says anything."""
+
 import re
 from typing import Literal, NamedTuple
 

@@ -23,6 +23,7 @@ from gradbook.models import Model
 from gradbook.plan import epoch_length
 from gradbook.recording import Recording
 from gradbook.records import Answer, Call, Prediction, Question, Role, Score, SplitName, Stage, Step, Variable, sha256, short_id
+from gradbook.replies import spoken
 
 Progress = Callable[[str, int, int], None]
 """Called with what runs ("predict", "score validation"), how many calls are done and how many are asked for."""
@@ -151,7 +152,7 @@ class Runner:
         question = self.question(what, split, replicate)
         async with self._lock("score", question):
             known = self.journal.state.scores.get(question)
-            if known is None or again and any(answer.lost == "no reply" for answer in known.score.answers):
+            if known is None or (again and any(answer.lost == "no reply" for answer in known.score.answers)):
                 await self._score(what, question, known.score.answers if known else ())
         return self.journal.state.scores[question].score
 
@@ -186,7 +187,7 @@ class Runner:
                     said[key] = found["text"]
             if not said.keys() >= keys:
                 raise CaseError(f"{self.ledger.path} lacks outputs on {split} that the critic is to judge; restore it from a copy")
-            heard = [Prediction(**answer.model_dump(), output=stages.spoken(said.get(answer.call or "", ""))) for answer in score.answers]
+            heard = [Prediction(**answer.model_dump(), output=spoken(said.get(answer.call or "", ""))) for answer in score.answers]
             self._judged[score.question] = heard
             for question in list(self._judged)[:-_JUDGED]:
                 del self._judged[question]
@@ -194,7 +195,7 @@ class Runner:
 
     async def _answers(self, prompt: str, subject: Subject, names: list[str], question: Question, meter: "_Meter") -> list[Prediction]:
         seeds = ("score", question.split) if question.judged is None else ("score", question.split, "critic")
-        ask = self._ask(meter, place=["score", question.id], seeds=seeds, replicate=lambda _: question.replicate)
+        ask = self._ask(meter, place=["score", question.id, question.split], seeds=seeds, replicate=lambda _: question.replicate)
         return await together(predict_one(subject, prompt, subject.example(name), ask) for name in names)
 
     def _critic(self, method: Method, predictions: Iterable[Prediction]) -> CriticTask:
@@ -245,9 +246,7 @@ class Runner:
             meter.asked(role)
             call = self.ledger.find(here, model.key(messages, seed=seed, replicate=fresh))
             if call is None:
-                call = await model.complete(
-                    messages, seed=seed, replicate=fresh, landed=partial(self.ledger.add, here, role, model.id)
-                )
+                call = await model.complete(messages, seed=seed, replicate=fresh, landed=partial(self.ledger.add, here, role, model.id))
             meter.done()
             return call
 

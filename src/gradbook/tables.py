@@ -25,7 +25,9 @@ def steps(case: "Recording") -> pd.DataFrame:
             "status": "done" if step.done else f"before {step.next_stage}",
             "variable": step.variable,
             "method": method_line(case.method_of(step)),
-            "edits": "; ".join(" ".join(map(str, filter(lambda x: x is not None, (e.kind, e.field, e.example, e.candidate)))) for e in step.edits),
+            "edits": "; ".join(
+                " ".join(map(str, filter(lambda x: x is not None, (e.kind, e.field, e.example, e.candidate)))) for e in step.edits
+            ),
             "replicate": step.replicate,
             "fresh_from": step.fresh_from,
             "chosen": None if step.select is None else step.select.chosen,
@@ -55,7 +57,13 @@ def scores(case: "Recording") -> pd.DataFrame:
         by_prompt.setdefault((question.prompt, question.judged), []).append(step.id)
     return pd.DataFrame(
         [
-            {"variable": q.variable, "prompt": q.prompt, "steps": by_prompt.get((q.prompt, q.judged), []), "split": q.split, "replicate": q.replicate}
+            {
+                "variable": q.variable,
+                "prompt": q.prompt,
+                "steps": by_prompt.get((q.prompt, q.judged), []),
+                "split": q.split,
+                "replicate": q.replicate,
+            }
             | {"model": case.model_facts.get(q.model, {"name": "unknown"})["name"], "model_id": q.model}
             | _metrics(case.metrics_on(q))
             for q in case.recorded_questions()

@@ -14,10 +14,11 @@ def walk(steps: Iterable[Step]) -> list[tuple[int, Step]]:
     branches: dict[int, list[Step]] = {}
     after: dict[int, list[Step]] = {}
     beams: dict[int, list[int]] = {}  # members so far, by the first of them
-    by_id = {step.id: step for step in steps if not step.resampled}
+    everything = {step.id: step for step in steps}
+    by_id = {step.id: step for step in everything.values() if step.replicate_of is None}
     for step in by_id.values():
         if step.origin is not None:
-            branches.setdefault(step.origin, []).append(step)
+            branches.setdefault(_listed(step.origin, everything), []).append(step)
         elif step.parent is not None:
             parent = by_id[step.parent]
             fellows = beams.setdefault(_first(step), [])
@@ -32,6 +33,13 @@ def walk(steps: Iterable[Step]) -> list[tuple[int, Step]]:
         below = [(indent + 1, other) for other in [*branches.get(step.id, []), *others]] + ([(indent, first)] if first else [])
         pending += reversed(below)
     return lines
+
+
+def _listed(id: int, steps: dict[int, Step]) -> int:
+    """The step itself, or what a replicate that is not listed repeats."""
+    while (repeated := steps[id].replicate_of) is not None:
+        id = repeated
+    return id
 
 
 def _first(step: Step) -> int:

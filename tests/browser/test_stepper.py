@@ -99,7 +99,7 @@ def test_step_edit_rerun_note_export(open_lab: Callable[..., LabPage], tmp_path:
 
 def test_a_person_walks_a_recorded_case_with_the_keyboard(open_lab: Callable[..., LabPage], tmp_path: Path) -> None:
     recorded = Path(__file__).resolve().parents[2] / "casestudies"
-    cell = 'import gradbook as gb\nstepper = gb.Stepper(gb.Case("first_step", read_only=True))\nstepper'
+    cell = 'import gradbook as gb\nstepper = gb.Stepper(gb.Recording("first_step"))\nstepper'
     page = open_lab(recorded, write_notebook(tmp_path / "replay.ipynb", cell))
     page.open("replay.ipynb")
     assert page.run_all() == []

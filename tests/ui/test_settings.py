@@ -132,7 +132,7 @@ def test_another_method_leaves_an_edit_that_waits(stepper):
 
 def test_a_read_only_case_shows_its_settings_and_takes_none(stepper, tmp_path):
     click(stepper, "Run step")
-    replay = gb.Stepper(gb.Case(tmp_path / "case", read_only=True))
+    replay = gb.Stepper(gb.Recording(tmp_path / "case"))
     assert all(field.disabled for field in (*replay.settings.fields.values(), replay.settings.preset))
     assert all(made.disabled for made in walk(replay.settings) if isinstance(made, Button))
     assert "read_only=True" in page(replay.settings)

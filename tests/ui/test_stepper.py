@@ -135,7 +135,7 @@ def test_replay_needs_no_model(stepper, tmp_path):
 
 def test_a_read_only_case_says_why_and_can_be_walked(stepper, tmp_path):
     click(stepper, "Run step")
-    replay = gb.Stepper(gb.Case(tmp_path / "case", read_only=True))
+    replay = gb.Stepper(gb.Recording(tmp_path / "case"))
     replay.go(0)
     assert "Read only: it was opened with read_only=True" in page(replay) and "Note on step 0" in page(replay)
 

@@ -15,7 +15,7 @@ from gradbook.export.report import notebook
 from gradbook.export.scores import score_figure
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 __all__ = ["export", "notebook", "page", "score_figure"]
 
@@ -23,7 +23,7 @@ __all__ = ["export", "notebook", "page", "score_figure"]
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def export(case: "Case", path: Path) -> Path:
+def export(case: "Recording", path: Path) -> Path:
     """Write the annotated case and return where to; a file that is there already is replaced in one go.
 
     Args:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
-from gradbook import effects
 from gradbook.export.html import details, fixed, line, short, table
 from gradbook.export.steps import markdown
 from gradbook.export.telling import count, rerun_from, what
@@ -13,8 +12,8 @@ from gradbook.metrics import Flip
 from gradbook.records import SPLITS, SplitName, Step
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
     from gradbook.effects import Comparison
+    from gradbook.recording import Recording
 
 _FLIPS_SHOWN = 12
 _OF_CRITIC = (
@@ -23,9 +22,9 @@ _OF_CRITIC = (
 )
 
 
-def changes(case: "Case", steps: list[Step]) -> list[NotebookNode]:
+def changes(case: "Recording", steps: list[Step]) -> list[NotebookNode]:
     """The section on the branches that are done; nothing where there is none."""
-    branches = [step for step in steps if step.origin is not None and step.done]
+    branches = [step for step in steps if step.origin is not None and step.done and case[step.origin].done]
     if not branches:
         return []
     intro = (
@@ -35,18 +34,23 @@ def changes(case: "Case", steps: list[Step]) -> list[NotebookNode]:
     return [markdown("effects", "## What the changes did", intro), *(cell for branch in branches for cell in _effect(case, branch))]
 
 
-def _effect(case: "Case", branch: Step) -> list[NotebookNode]:
+def _effect(case: "Recording", branch: Step) -> list[NotebookNode]:
     title = f"### Step {branch.origin} → step {branch.id}: {what(case, branch).partition(': ')[2]}"
-    found = [(split, effects.recorded(case, branch.origin, branch.id, split)) for split in SPLITS]
+    found = [(split, _recorded(case, branch, split)) for split in SPLITS]
     cells = [cell for split, comparison in found if comparison for cell in _comparison(case, branch, comparison)]
     if not cells:
-        cells = [_compare_cell(branch, "validation", 5)]
+        cells = [_compare_cell(branch, case.default_split(branch), 5)]
         title += "\n\nNo split is scored for both so far; this cell would do it."
     about = _OF_CRITIC if branch.variable == "critic" else ""
     return [markdown(f"effect-{branch.id}", title, about), *cells]
 
 
-def _comparison(case: "Case", branch: Step, comparison: "Comparison") -> list[NotebookNode]:
+def _recorded(case: "Recording", branch: Step, split: SplitName) -> "Comparison | None":
+    """What is on record; arms of different models are compared as well, and the verdict says so."""
+    return case.comparison(branch.origin, branch, split, across_models=True)
+
+
+def _comparison(case: "Recording", branch: Step, comparison: "Comparison") -> list[NotebookNode]:
     cell = _compare_cell(branch, comparison.split, len(comparison.floor) - 1)
     data = {"text/html": comparison._repr_html_(), "text/plain": repr(comparison)}
     cell.outputs = [new_output("execute_result", data=data)]
@@ -54,7 +58,7 @@ def _comparison(case: "Case", branch: Step, comparison: "Comparison") -> list[No
 
 
 def _compare_cell(branch: Step, split: SplitName, replicates: int) -> NotebookNode:
-    source = f'gb.compare(case[{branch.origin}], case[{branch.id}], split="{split}", replicates={replicates})'
+    source = f'case.compare({branch.origin}, {branch.id}, "{split}", replicates={replicates})'
     return new_code_cell(source, id=f"effect-{branch.id}-{split}")
 
 
@@ -66,7 +70,7 @@ def _floor(comparison: "Comparison") -> str:
     return f"<p>Noise floor: step {comparison.before_step} and its {count(len(comparison.floor) - 1, 'replicate')}, {again}: {runs}.</p>"
 
 
-def _flips(case: "Case", branch: Step, comparison: "Comparison") -> str:
+def _flips(case: "Recording", branch: Step, comparison: "Comparison") -> str:
     if not comparison.flips:
         return "<p>Every example got the same answer before and after.</p>"
     rows = [_flip(case, _target(case, branch, comparison.split, flip), flip) for flip in comparison.flips]
@@ -76,14 +80,14 @@ def _flips(case: "Case", branch: Step, comparison: "Comparison") -> str:
     return f"<p>{told}</p>{shown}" if len(rows) <= _FLIPS_SHOWN else details(told, shown)
 
 
-def _target(case: "Case", branch: Step, split: SplitName, flip: Flip) -> str:
+def _target(case: "Recording", branch: Step, split: SplitName, flip: Flip) -> str:
     """The true label; of a critic's verdict, whether the output that it judged is right."""
     if branch.variable == "prompt":
         return case.task.example(flip.example).target
     return next(answer.target or "" for answer in case.scored(branch, split).answers if answer.example == flip.example)
 
 
-def _flip(case: "Case", target: str, flip: Flip) -> list[str]:
+def _flip(case: "Recording", target: str, flip: Flip) -> list[str]:
     before, after = ("unparsed" if answer is None else line(answer, 80) for answer in (flip.before, flip.after))
     sign = "✓" if flip.kind in ("fixed", "still right") else "✗"
     asked = line(case.task.example(flip.example).input, 200)

@@ -18,7 +18,7 @@ from gradbook.tables import method_line
 from gradbook.tree import walk
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 ROWS_SHOWN = 30
 """A longer table of steps is folded, behind one of the steps to look at first."""
@@ -26,11 +26,13 @@ _EPOCHS_SHOWN = 12
 _DEEPEST = 8
 
 
-def overview(case: "Case") -> list[NotebookNode]:
+def overview(case: "Recording") -> list[NotebookNode]:
     """The table of steps, the cell that opens the case, the figure, and training accuracy where it was tracked."""
     splits = scored_splits(case)
     folder = json.dumps(case.path.resolve().name, ensure_ascii=False)
-    source = f"import gradbook as gb\nfrom gradbook.export import score_figure\n\ncase = gb.Case({folder})  # its folder, seen from here"
+    source = (
+        f"import gradbook as gb\nfrom gradbook.export import score_figure\n\ncase = gb.Recording({folder})  # its folder, seen from here"
+    )
     return [
         markdown("overview", "## Overview", "" if splits else "<p>No split has been scored so far.</p>", *_tables(case, splits)),
         new_code_cell(source, id="open"),
@@ -42,7 +44,7 @@ def overview(case: "Case") -> list[NotebookNode]:
 # --- the table of steps ------------------------------------------------------------------------------------------------
 
 
-def _tables(case: "Case", splits: list[SplitName]) -> list[str]:
+def _tables(case: "Recording", splits: list[SplitName]) -> list[str]:
     best = _best(case, splits)
     arms = len(methods_used(case)) > 1
     rows = {step.id: _rows(case, step, level, splits, best, arms) for level, step in walk(case)}
@@ -58,22 +60,26 @@ def _tables(case: "Case", splits: list[SplitName]) -> list[str]:
     return [table(head, first), details(f"All {count(len(rows) - 1, 'step')}", every)]
 
 
-def _landmark(case: "Case", step: Step, best: dict[int, list[str]]) -> bool:
+def _landmark(case: "Recording", step: Step, best: dict[int, list[str]]) -> bool:
     """Whether a step is worth looking at first: the seed, the best, a branch, what is noted or under way."""
     return step.parent is None or step.id in best or step.origin is not None or bool(case.note(step).strip()) or not step.done
 
 
-def _best(case: "Case", splits: list[SplitName]) -> dict[int, list[str]]:
+def _best(case: "Recording", splits: list[SplitName]) -> dict[int, list[str]]:
     """The splits on which a step's prompt is the best that is scored, by step, where several prompts are."""
     found: dict[int, list[str]] = {}
     for split in splits:
-        shares = {s.id: m.accuracy.value for s in case if s.variable == "prompt" and not s.resampled and (m := scored(case, s, split))}
+        shares = {
+            s.id: m.accuracy.value
+            for s in case
+            if s.variable == "prompt" and not s.replicate_of is not None and (m := scored(case, s, split))
+        }
         if len(set(shares.values())) > 1:
             found.setdefault(max(shares, key=lambda id: (shares[id], -id)), []).append(split)
     return found
 
 
-def _rows(case: "Case", step: Step, level: int, splits: list[SplitName], best: dict[int, list[str]], arms: bool) -> list[list[str]]:
+def _rows(case: "Recording", step: Step, level: int, splits: list[SplitName], best: dict[int, list[str]], arms: bool) -> list[list[str]]:
     told = [what(case, step)]
     told += [text(method_line(case.method_of(step)))] if arms and step.parent is not None else []
     told += [f"<strong>not finished, next: {stage_name(step.next_stage)}</strong>"] if not step.done else []
@@ -83,7 +89,7 @@ def _rows(case: "Case", step: Step, level: int, splits: list[SplitName], best: d
     return [row, *_rerun_rows(case, step, level, splits)]
 
 
-def _rerun_rows(case: "Case", step: Step, level: int, splits: list[SplitName]) -> list[list[str]]:
+def _rerun_rows(case: "Recording", step: Step, level: int, splits: list[SplitName]) -> list[list[str]]:
     groups = {split: rerun_groups(case, step, split) for split in splits}
     rows = []
     for stage in dict.fromkeys(stage for group in groups.values() for stage in group):
@@ -122,19 +128,19 @@ def _indented(level: int, name: str) -> str:
 # --- the figure and the training split ---------------------------------------------------------------------------------
 
 
-def _plot(case: "Case") -> list[NotebookNode]:
+def _plot(case: "Recording") -> list[NotebookNode]:
     cell = new_code_cell("score_figure(case)", id="plot")
     png, missing = score_png(score_figure(case))
     if png is None:
         return [cell, markdown("plot-missing", f"The plot is left out, since {missing}. The table above holds its numbers.")]
-    critic = " Below, the agreement of the critic." if any(score.variable == "critic" for score in case.recorded_scores) else ""
+    critic = " Below, the agreement of the critic." if any(question.variable == "critic" for question in case.recorded_questions()) else ""
     alt = f"Accuracy of each step's prompt with its 95 % interval, a panel a split.{critic} The table above holds the numbers."
     data = {"image/png": b64encode(png).decode(), "text/plain": alt}
     cell.outputs = [new_output("display_data", data=data, metadata={"image/png": {"alt": alt, "width": WIDTH}})]
     return [cell]
 
 
-def _training(case: "Case") -> list[NotebookNode]:
+def _training(case: "Recording") -> list[NotebookNode]:
     """Accuracy on the whole training split at the end of each epoch, where a method tracks it."""
     if not any(case.method_of(step).train_every for step in case):
         return []
@@ -148,7 +154,7 @@ def _training(case: "Case") -> list[NotebookNode]:
     return [markdown("training", *([f"<p>{told}:</p>", shown] if len(rows) <= _EPOCHS_SHOWN else [details(told, shown)]))] if rows else []
 
 
-def _epoch(case: "Case", step: int, epoch: float) -> list[str]:
+def _epoch(case: "Recording", step: int, epoch: float) -> list[str]:
     metrics = case.metrics(step, "train")
     low, high = metrics.accuracy.interval
     balanced = [f"{metrics.balanced:.1%}"] if case.task.labels else []

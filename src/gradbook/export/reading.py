@@ -13,7 +13,7 @@ from gradbook.loop import Method
 from gradbook.records import SPLITS, Step
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 _ARMS: dict[tuple[str, str], str] = {
     ("update", "one-step"): "A <strong>one-step</strong> update rewrites the prompt straight from examples and evaluations, "
@@ -33,7 +33,7 @@ _ARMS: dict[tuple[str, str], str] = {
 _HELPED = ("train_every", "errors_only", "critiques", "apart", "paraphrases", "beam", "momentum", "add_only")
 
 
-def opening(case: "Case", steps: list[Step]) -> list[NotebookNode]:
+def opening(case: "Recording", steps: list[Step]) -> list[NotebookNode]:
     """The title with the facts, and how to read the report."""
     private = "<p><strong>The examples of this task must not be published, and this report holds some of them.</strong></p>"
     reading = "".join(f"<li>{said}</li>" for said in _reading(case, steps))
@@ -49,7 +49,7 @@ def own_version() -> str:
 # --- what it is --------------------------------------------------------------------------------------------------------
 
 
-def _about(case: "Case", steps: list[Step]) -> str:
+def _about(case: "Recording", steps: list[Step]) -> str:
     branches, critic = sum(s.origin is not None for s in steps), sum(s.variable == "critic" for s in steps)
     shares = [f"{critic} of the critic's prompt"] * (critic > 0) + [f"{count(branches, 'branch')} by hand"] * (branches > 0)
     which = f", of which {' and '.join(shares)}" if shares else ""
@@ -59,7 +59,7 @@ def _about(case: "Case", steps: list[Step]) -> str:
     return f"<p>This is the record of {told}. {task}</p>"
 
 
-def _from_what(case: "Case", steps: list[Step]) -> str:
+def _from_what(case: "Recording", steps: list[Step]) -> str:
     updates = {case.method_of(step).update for step in steps[1:]}
     if updates == {"three-stage"}:
         return ", from critiques of its own answers"
@@ -68,7 +68,7 @@ def _from_what(case: "Case", steps: list[Step]) -> str:
     return ", from its own answers" if updates == {"one-step"} else ""
 
 
-def _facts(case: "Case") -> list[list[str]]:
+def _facts(case: "Recording") -> list[list[str]]:
     sizes = ", ".join(f"{len(case.task.split(split))} {split}" for split in SPLITS)
     answers = ", ".join(map(text, case.task.labels)) if case.task.labels else text(case.task.answer.kind)
     return [
@@ -82,7 +82,7 @@ def _facts(case: "Case") -> list[list[str]]:
     ]
 
 
-def _methods(case: "Case") -> list[list[str]]:
+def _methods(case: "Recording") -> list[list[str]]:
     used = methods_used(case)
     if len(used) == 1:
         return [["Method", _method(used[0][0])]]
@@ -99,13 +99,22 @@ def _method(method: Method) -> str:
     return f"{method_told(method)}{details('every setting', f'<p>{every}</p>')}"
 
 
-def _models(case: "Case") -> list[list[str]]:
-    roles: dict[str, list[str]] = {}
-    for role, model in case.recorded_models.items():
-        roles.setdefault(_model(model), []).append(role)
-    if len(roles) <= 1:
-        return [["Model", next(iter(roles), "none so far")]]
-    return [[f"Model as {' and '.join(names)}", told] for told, names in roles.items()]
+def _models(case: "Recording") -> list[list[str]]:
+    """The models on record, each with the roles that it played and the steps that it made."""
+    made: dict[str, dict[str, list[int]]] = {id: {} for id in case.model_facts}
+    for step in case:
+        for models in case.models_of(step).values():
+            for role, facts in models.items():
+                if step.id not in (known := made.setdefault(facts["id"], {}).setdefault(role, [])):
+                    known.append(step.id)
+    if len(made) <= 1:
+        return [["Model", next(map(_model, case.model_facts.values()), "none so far")]]
+    shown = (case.shown_model() or {"id": ""})["id"]
+    rows = []
+    for id, facts in case.model_facts.items():
+        told = [f"as {role} in {_of_steps(ids)}" for role, ids in made[id].items()] + ["its scores are shown"] * (id == shown)
+        rows.append(["Model", f"{_model(facts)}<br>{'; '.join(told)}"])
+    return rows
 
 
 def _model(model: dict[str, Any]) -> str:
@@ -114,16 +123,14 @@ def _model(model: dict[str, Any]) -> str:
     return f"<strong>{name}</strong>, {kind}; {text(sampling or 'default sampling')}<br>{identity}"
 
 
-def _spent(case: "Case") -> str:
-    spent = case.spent
-    cost = f", cost {spent.cost:,.4f}" if spent.cost else ""
-    return f"{spent.calls:,} calls, {spent.prompt_tokens:,} prompt tokens, {spent.completion_tokens:,} completion tokens{cost}"
+def _spent(case: "Recording") -> str:
+    return str(case.spent)
 
 
 # --- how to read it ----------------------------------------------------------------------------------------------------
 
 
-def _reading(case: "Case", steps: list[Step]) -> list[str]:
+def _reading(case: "Recording", steps: list[Step]) -> list[str]:
     """A line on each thing that occurs in this case."""
     stages = {stage for step in steps for stage in step.stages}
     methods = [method for method, ids in methods_used(case) if ids]
@@ -136,7 +143,7 @@ def _reading(case: "Case", steps: list[Step]) -> list[str]:
     if any(step.edits for step in steps):
         said.append("The sign ✎ marks what a person changed. What depends on it ran again, and the rest is as in the step it branches off.")
     said.append(f"An answer that could not be read is <strong>unparsed</strong> and counts as wrong.{_balanced(case)}")
-    if any(step.resampled for step in case) or any(score.replicate for score in case.recorded_scores):
+    if any(step.replicate_of is not None for step in case) or any(question.replicate for question in case.recorded_questions()):
         again = "ran the same stages again with fresh samples and no change. What replicates differ by is noise."
         said.append(f"A <strong>replicate</strong> {again}")
     return said
@@ -177,6 +184,6 @@ def _helped(name: str, methods: list[Method]) -> str:
     return f"<strong>{name.replace('_', ' ')}{stated}</strong>: {text(Method.help(name))}"
 
 
-def _balanced(case: "Case") -> str:
+def _balanced(case: "Recording") -> str:
     told = " Balanced accuracy is the mean recall of the classes: it stays low for a prompt that always gives the same answer."
     return told if case.task.labels else ""

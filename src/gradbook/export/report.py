@@ -15,14 +15,14 @@ from gradbook.export.reading import opening, own_version
 from gradbook.export.steps import markdown, told_steps
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 _PACKAGES = ("openai", "pandas", "plotly")
 
 
-def notebook(case: "Case") -> NotebookNode:
+def notebook(case: "Recording") -> NotebookNode:
     """The report, valid nbformat 4, with outputs stored; its code cells run on where the case lies beside it."""
-    steps = [step for step in case if not step.resampled]
+    steps = [step for step in case if not step.replicate_of is not None]
     report = new_notebook(
         cells=[*opening(case, steps), *overview(case), *told_steps(case, steps), *changes(case, steps), _closing(case)],
         metadata={
@@ -35,7 +35,7 @@ def notebook(case: "Case") -> NotebookNode:
     return report
 
 
-def _closing(case: "Case") -> NotebookNode:
+def _closing(case: "Recording") -> NotebookNode:
     versions = {"gradbook": own_version(), "python": python_version()} | {name: version(name) for name in _PACKAGES}
     told = ", ".join(f"{name} {number}" for name, number in versions.items())
     folder = text(json.dumps(case.path.resolve().name, ensure_ascii=False))

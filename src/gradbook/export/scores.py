@@ -10,7 +10,7 @@ from gradbook.metrics import Metrics, Share
 from gradbook.records import SPLITS, SplitName, Stage, Step, Variable
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 WIDTH, HEIGHT, ROW_HEIGHT = 920, 352, 260
 VARIABLES: tuple[Variable, ...] = ("prompt", "critic")
@@ -20,27 +20,27 @@ _CROWDED = 16
 _INK, _LINE, _STEP, _BRANCH, _RERUN = "#24292f", "#d0d7de", "#0b5cad", "#b35900", "#6e7781"
 
 
-def scored(case: "Case", step: Step, split: SplitName) -> Metrics | None:
+def scored(case: "Recording", step: Step, split: SplitName) -> Metrics | None:
     """The metrics of the prompt that a finished step ends with; None for a step under way, which has no prompt of its own yet."""
     return case.metrics(step, split) if step.done else None
 
 
-def scored_splits(case: "Case") -> list[SplitName]:
+def scored_splits(case: "Recording") -> list[SplitName]:
     """The splits on which some finished step is scored."""
     return [split for split in SPLITS if any(scored(case, step, split) for step in case)]
 
 
-def rerun_groups(case: "Case", step: Step, split: SplitName) -> dict[Stage | None, list[float]]:
+def rerun_groups(case: "Recording", step: Step, split: SplitName) -> dict[Stage | None, list[float]]:
     """Accuracies, 0 to 1, of what ran again without a change, by the stage it ran again from.
 
     None stands for the same prompt answered again, and is told of the first step that ends with it.
     """
-    name = case.prompt_hash(step)
-    again = sorted({s.replicate for s in case.recorded_scores if s.replicate and (s.split, s.prompt) == (split, name)})
-    first = next((s.id for s in case if s.done and case.prompt_hash(s) == name), None) if again else None
-    runs = [(None, case.metrics(step, split, replicate)) for replicate in again] if step.id == first else []
-    branches = [s for s in case if s.resampled and s.origin == step.id and s.done]
-    runs += [(s.edits[-1].after, case.metrics(s, split, s.edits[-1].replicate)) for s in branches]
+    question = case.question(step, split)
+    everything = set(case.recorded_questions())
+    alike = {q.replicate for q in everything if q.replicate and q.model_copy(update={"replicate": 0}) == question}
+    first = next((s.id for s in case if s.done and case.question(s, split) == question), None) if alike else None
+    runs = [(None, case.metrics(step, split, number)) for number in sorted(alike)] if step.id == first else []
+    runs += [(stage, case.metrics(s, split, n)) for stage in step.stages for n, s in case.replicates(step, stage).items() if s.done]
     groups: dict[Stage | None, list[float]] = {}
     for stage, metrics in runs:
         if metrics:
@@ -48,12 +48,12 @@ def rerun_groups(case: "Case", step: Step, split: SplitName) -> dict[Stage | Non
     return groups
 
 
-def score_figure(case: "Case") -> go.Figure:
+def score_figure(case: "Recording") -> go.Figure:
     """Accuracy (with Wilson's interval at 95 %) of each step's prompt, a panel a split; lines lead to the next step that is scored.
 
     A critic's agreement with the gold answers has panels of its own, below.
     """
-    steps = [step for step in case if not step.resampled and step.done]
+    steps = [step for step in case if not step.replicate_of is not None and step.done]
     splits = scored_splits(case) or list(SPLITS[1:2])
     rows = [variable for variable in VARIABLES if variable == "prompt" or any(_found(case, steps, s, variable) for s in splits)]
     figure = _panels(case, steps, splits, rows)
@@ -72,7 +72,7 @@ def score_figure(case: "Case") -> go.Figure:
     return figure
 
 
-def _panels(case: "Case", steps: list[Step], splits: list[SplitName], rows: list[Variable]) -> go.Figure:
+def _panels(case: "Recording", steps: list[Step], splits: list[SplitName], rows: list[Variable]) -> go.Figure:
     """Subplots with their marks: a column a split, a row for the task's prompt and one for the critic's."""
     found = {(variable, split): _found(case, steps, split, variable) for variable in rows for split in splits}
     shape = {"rows": len(rows), "cols": len(splits), "shared_yaxes": True, "horizontal_spacing": 0.04, "vertical_spacing": 0.2}
@@ -95,7 +95,7 @@ def _title(variable: Variable, split: SplitName) -> str:
     return split if variable == "prompt" else f"critic on {split}"
 
 
-def _found(case: "Case", steps: list[Step], split: SplitName, variable: Variable) -> dict[int, Share]:
+def _found(case: "Recording", steps: list[Step], split: SplitName, variable: Variable) -> dict[int, Share]:
     """What is scored on a split, by step: accuracy, or the agreement of a critic."""
     own = (step for step in steps if step.variable == variable)
     return {step.id: metrics.accuracy for step in own if (metrics := scored(case, step, split))}
@@ -116,7 +116,7 @@ def score_png(figure: go.Figure) -> tuple[bytes | None, str]:
         return None, "no Chromium was found to draw it" if missing else f"drawing it failed ({type(error).__name__})"
 
 
-def _panel(case: "Case", steps: list[Step], split: SplitName, found: dict[int, Share]) -> list[go.Scatter]:
+def _panel(case: "Recording", steps: list[Step], split: SplitName, found: dict[int, Share]) -> list[go.Scatter]:
     places = _places([step for step in steps if step.id in found])
     edges: list[tuple[float | None, float | None]] = []
     for id in found:
@@ -138,7 +138,7 @@ def _panel(case: "Case", steps: list[Step], split: SplitName, found: dict[int, S
     return [trace for trace in traces if trace.x]
 
 
-def _scored_before(case: "Case", step: Step, found: dict[int, Share]) -> int | None:
+def _scored_before(case: "Recording", step: Step, found: dict[int, Share]) -> int | None:
     """The nearest step before this one that is in the same panel."""
     while step.parent is not None:
         step = case[step.parent]
@@ -179,7 +179,7 @@ def _places(steps: list[Step]) -> dict[int, float]:
     return places
 
 
-def _resampled(case: "Case", step: Step, split: SplitName) -> list[float]:
+def _resampled(case: "Recording", step: Step, split: SplitName) -> list[float]:
     return [value for stage, values in rerun_groups(case, step, split).items() if stage for value in values]
 
 

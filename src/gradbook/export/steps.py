@@ -15,7 +15,7 @@ from gradbook.records import Stage, Step
 from gradbook.tables import agreement
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 FOLDED_ABOVE = 20
 """In a case of more steps, those that ran by themselves take one line each, which opens."""
@@ -36,7 +36,7 @@ def markdown(id: str, *blocks: str) -> NotebookNode:
     return new_markdown_cell("\n\n".join(filter(None, blocks)), id=id)
 
 
-def told_steps(case: "Case", steps: list[Step]) -> list[NotebookNode]:
+def told_steps(case: "Recording", steps: list[Step]) -> list[NotebookNode]:
     """The cells of all steps; in a long case, those of steps that nobody touched are folded."""
     opened = _opened(case, steps)
     folded = len(opened) < len(steps)
@@ -47,7 +47,7 @@ def told_steps(case: "Case", steps: list[Step]) -> list[NotebookNode]:
     return cells
 
 
-def _opened(case: "Case", steps: list[Step]) -> set[int]:
+def _opened(case: "Recording", steps: list[Step]) -> set[int]:
     """The steps to show in full: in a long case the first and the last, and what a person changed, noted or left unfinished."""
     if len(steps) - 1 <= FOLDED_ABOVE:
         return {step.id for step in steps}
@@ -56,14 +56,14 @@ def _opened(case: "Case", steps: list[Step]) -> set[int]:
     return touched | {step.origin for step in steps} | {0, 1, last}
 
 
-def _root_cells(case: "Case", root: Step) -> list[NotebookNode]:
+def _root_cells(case: "Recording", root: Step) -> list[NotebookNode]:
     """The seed prompt with the format instruction that always follows it."""
     rest = case.task.format_instruction
     follows = f"<p>Every prompt is followed by this format instruction, which is never changed:</p>{quote(rest)}" if rest else ""
     return [markdown("step-0", "### Step 0 · seed prompt", _note(case, root), quote(root.prompt), follows)]
 
 
-def _step_cells(case: "Case", step: Step) -> list[NotebookNode]:
+def _step_cells(case: "Recording", step: Step) -> list[NotebookNode]:
     """All of a step as far as it has run."""
     head = (f"### Step {step.id} · {what(case, step)}", _note(case, step), f"<p>{_status(case, step)}</p>", _beginning(case, step))
     cells = [markdown(f"step-{step.id}", *head)]
@@ -73,14 +73,14 @@ def _step_cells(case: "Case", step: Step) -> list[NotebookNode]:
     return cells
 
 
-def _folded(case: "Case", step: Step) -> NotebookNode:
+def _folded(case: "Recording", step: Step) -> NotebookNode:
     """A step in one line that opens to all of it."""
     told = "".join(f"<h4>{part.title}</h4>{''.join(part.blocks)}" for part in _sections(case, step))
     summary = f"<strong>Step {step.id}</strong> · {what(case, step)} · {_outcome(step)}"
     return markdown(f"step-{step.id}", details(summary, f"<p>{_status(case, step)}</p>{_beginning(case, step)}{told}", kind="step"))
 
 
-def _sections(case: "Case", step: Step) -> list[_Section]:
+def _sections(case: "Recording", step: Step) -> list[_Section]:
     feedback_stages = [stage for stage in ("evaluate", "output_critique", "prompt_critique") if stage in step.stages]
     found = []
     if step.predict is not None:
@@ -93,14 +93,14 @@ def _sections(case: "Case", step: Step) -> list[_Section]:
     return found
 
 
-def _as_origin(case: "Case", step: Step, stages: Iterable[Stage]) -> bool:
+def _as_origin(case: "Recording", step: Step, stages: Iterable[Stage]) -> bool:
     return step.origin is not None and all(getattr(step, stage) == getattr(case[step.origin], stage) for stage in stages)
 
 
 # --- a step in a line --------------------------------------------------------------------------------------------------
 
 
-def _status(case: "Case", step: Step) -> str:
+def _status(case: "Recording", step: Step) -> str:
     seconds = case.seconds(step)
     told = [_batch_told(step), f"{seconds:.1f} s of work." if seconds >= 0.05 else ""]
     told += [] if step.done else [f"<strong>Not finished: the next stage is {stage_name(step.next_stage)}.</strong>"]
@@ -120,7 +120,7 @@ def _batch_told(step: Step) -> str:
     return f"{examples}, {right} answered right.{judged}"
 
 
-def _method(case: "Case", step: Step) -> str:
+def _method(case: "Recording", step: Step) -> str:
     """The method where a reader could take it for another one: it is not the case's first, or not that of the step before."""
     method, first = case.method_of(step), case.method_of(1)
     before = case.method_of(step.parent) if step.parent else first
@@ -143,13 +143,13 @@ def _outcome(step: Step) -> str:
     return f"{told}{choice} · {name}{wrong} {shown}"
 
 
-def _beginning(case: "Case", step: Step) -> str:
+def _beginning(case: "Recording", step: Step) -> str:
     whose = "The critic's prompt" if step.variable == "critic" else "The prompt"
     if step.origin is not None:
         return details(f"{whose} it began with: <em>as in step {step.origin}</em>", quote(step.prompt))
     return f"<p>{whose} it began with, {source(case, step)}:</p>{quote(step.prompt)}"
 
 
-def _note(case: "Case", step: Step) -> str:
+def _note(case: "Recording", step: Step) -> str:
     written = case.note(step).strip()
     return f'<blockquote class="note"><p><strong>Note</strong></p>{note(written)}</blockquote>' if written else ""

@@ -3,14 +3,13 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gradbook.edits import STAGE_OF
 from gradbook.export.html import line, text, words
 from gradbook.loop import Method
-from gradbook.records import Edit, Stage, Step
+from gradbook.records import Edit, EditField, Replace, Stage, Step
 from gradbook.tables import method_line
 
 if TYPE_CHECKING:
-    from gradbook.case import Case
+    from gradbook.recording import Recording
 
 
 def count(number: int, thing: str) -> str:
@@ -37,7 +36,7 @@ def candidate_name(index: int) -> str:
 # --- a step ------------------------------------------------------------------------------------------------------------
 
 
-def what(case: "Case", step: Step) -> str:
+def what(case: "Recording", step: Step) -> str:
     """What a step is, in one line of HTML: the seed, a step of the task's prompt or of the critic's, or a branch and its edits."""
     if step.parent is None:
         return "seed prompt"
@@ -48,7 +47,7 @@ def what(case: "Case", step: Step) -> str:
     return f"{whose}from step {step.parent}{f', {candidate_name(index)}' if index is not None else ''}"
 
 
-def source(case: "Case", step: Step) -> str:
+def source(case: "Recording", step: Step) -> str:
     """Where the prompt that a step began with comes from, after "The prompt it began with"."""
     before = earlier(case, step)
     if before is None:
@@ -59,7 +58,7 @@ def source(case: "Case", step: Step) -> str:
     return f"as step {before.id} began, kept in the beam" if index < 0 else f"candidate {index} of step {before.id}, kept in the beam"
 
 
-def earlier(case: "Case", step: Step) -> Step | None:
+def earlier(case: "Recording", step: Step) -> Step | None:
     """The step before this one on its line that optimised the same prompt; None for the first of the critic."""
     before, variable = step, step.variable
     while before.parent is not None:
@@ -90,10 +89,10 @@ def method_told(method: Method) -> str:
     return text(method_line(method)) + size + templates
 
 
-def methods_used(case: "Case") -> list[tuple[Method, list[int]]]:
+def methods_used(case: "Recording") -> list[tuple[Method, list[int]]]:
     """Each method of the case with the steps that follow it, the one from here on too, in the order of their first steps."""
     used: list[tuple[Method, list[int]]] = []
-    for step in (step for step in case if step.parent is not None and not step.resampled):
+    for step in (step for step in case if step.parent is not None and not step.replicate_of is not None):
         method = case.method_of(step)
         ids = next((ids for other, ids in used if other == method), None)
         if ids is None:
@@ -117,30 +116,32 @@ def ranges(ids: Iterable[int]) -> str:
 # --- edits by hand -----------------------------------------------------------------------------------------------------
 
 
-def edit_of(step: Step, stage: Stage, position: str, index: int = 0) -> Edit | None:
-    """The edit by hand of one record of a stage."""
-    here = (e for e in step.edits if e.field != "resample" and STAGE_OF[e.field] == stage)
-    return next((e for e in here if (e.position, e.index) == (position, index)), None)
+def edit_of(case: "Recording", step: Step, field: EditField, position: str, index: int = 0) -> Replace | None:
+    """What a person wrote at a place, in this step or one that it was branched off."""
+    return case.edit_at(step, field, position, index)
 
 
 def edit_line(edit: Edit) -> str:
     """An edit in one line of HTML."""
+    field = "output" if edit.field == "prediction" else edit.field.replace("_", " ")
+    if not isinstance(edit, Replace):
+        said = "dropped" if edit.kind == "drop" else f"said {edit.times} times"
+        return f"{field} of {line(edit.position, 60)} {said}"
     if edit.field == "selection":
-        return f"{candidate_name(int(edit.after))} chosen by hand in place of {candidate_name(int(edit.before))}"
+        return f"{candidate_name(int(edit.text))} chosen by hand in place of {candidate_name(int(edit.before or 0))}"
     if edit.field == "candidate":
         return f"candidate {text(edit.position)} edited by hand"
     if edit.field == "label":
-        before, after = (line(label, 60) or "none" for label in (edit.before, edit.after))
+        before, after = (line(label, 60) or "none" for label in (edit.before or "", edit.text))
         return f"label of {line(edit.position, 60)} swapped by hand from {before} to {after}"
-    field = "output" if edit.field == "prediction" else edit.field.replace("_", " ")
     return f"{field} of {line(edit.position, 60)} edited by hand"
 
 
-def by_hand(edit: Edit) -> str:
+def by_hand(edit: Replace) -> str:
     """What a person changed, word by word, and why."""
-    return f"{words(edit.before, edit.after)}<br><strong>✎ edited by hand</strong>{why(edit)}"
+    return f"{words(edit.before or '', edit.text)}<br><strong>✎ edited by hand</strong>{why(edit)}"
 
 
 def why(edit: Edit) -> str:
     """The reason that a person gave, after a colon, or nothing."""
-    return f": {text(edit.note)}" if edit.note else ""
+    return f": {text(edit.why)}" if edit.why else ""

@@ -16,7 +16,7 @@ from gradbook.loop.method import Method
 from gradbook.loop.table import upstream
 from gradbook.loop.templates import fill, new_prompt
 from gradbook.records import Call, Candidate, Critique, Evaluation, Example, Prediction, Role, Score, Selection, Stage, Step, Variable
-from gradbook.replies import Said, said, spoken
+from gradbook.replies import Said, said
 from gradbook.tasks import Task
 
 Messages = list[dict[str, str]]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gradbook.records import EditField, Role, Stage, Step
 
+
 @dataclass(frozen=True)
 class StageInfo:
     """A stage: `title` is for people, `updates` are the ones that run it, `fields` what can be edited in it.
@@ -74,7 +75,9 @@ STAGE_INFO: dict[Stage, StageInfo] = {
             "improve": ("prompt",),
         },
     ),
-    "select": StageInfo("Select", ("three-stage", "one-step", "rewrite", "improve"), (("rewrite",),), ("selection",), ("task", "critic"), {}),
+    "select": StageInfo(
+        "Select", ("three-stage", "one-step", "rewrite", "improve"), (("rewrite",),), ("selection",), ("task", "critic"), {}
+    ),
 }
 EDIT_STAGE: dict[EditField, Stage] = {field: stage for stage, info in STAGE_INFO.items() for field in info.fields}
 """The stage that an edit of a field is executed at."""

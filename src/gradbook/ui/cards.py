@@ -7,12 +7,13 @@ from typing import Any
 
 import ipywidgets as w
 
-from gradbook.case import Case
 from gradbook.diff import words_html
-from gradbook.edits import STAGE_OF, Replace, replace
+from gradbook.edits import replace
 from gradbook.loop.stages import judged_right
-from gradbook.records import Candidate, Edit, EditField, Evaluation, Prediction, Selection, Stage, Step
-from gradbook.ui.helps import TITLES, help_line
+from gradbook.loop.table import EDIT_STAGE, STAGE_INFO
+from gradbook.recording import Recording
+from gradbook.records import Candidate, EditField, Evaluation, Prediction, Replace, Selection, Stage, Step
+from gradbook.ui.helps import help_line
 from gradbook.ui.parts import Editable, box, button, close_all, esc, html
 from gradbook.ui.tree import prompt_step
 
@@ -28,7 +29,7 @@ class Cards(w.VBox):
         on_run: called to run the waiting edits as a branch.
     """
 
-    def __init__(self, case: Case, on_pending: Callable[[], None], on_run: Callable[[], None]) -> None:
+    def __init__(self, case: Recording, on_pending: Callable[[], None], on_run: Callable[[], None]) -> None:
         self._case, self._on_pending, self._on_run = case, on_pending, on_run
         self._drafts: dict[int, dict[tuple[EditField, str, int], str]] = {}
         self._pending: dict[tuple[EditField, str, int], str] = {}
@@ -70,7 +71,7 @@ class Cards(w.VBox):
     def _lock(self) -> str:
         if self._case.read_only:
             return f"This case is read only: {self._case.read_only_because}"
-        return "" if self._case.models else "Open the case with a model to edit and re-run"
+        return "" if getattr(self._case, "models", None) else "Open the case with a model to edit and re-run"
 
     def _prompt(self, step: Step) -> w.Widget:
         critic = step.variable == "critic"
@@ -100,7 +101,7 @@ class Cards(w.VBox):
         records = getattr(self._step, stage)
         state = "done" if records is not None else ("next" if stage == self._step.next_stage else "not yet run")
         told = esc(help_line(stage, self._step, self._method))
-        head = html(f'<h3>{number} {TITLES[stage]} <span class="gb-state">{state}</span></h3><p class="gb-help">{told}</p>')
+        head = html(f'<h3>{number} {STAGE_INFO[stage].title} <span class="gb-state">{state}</span></h3><p class="gb-help">{told}</p>')
         body = [] if records is None else getattr(self, f"_{stage}")(records)
         self._bars[stage] = box(classes=("gb-pending",))
         return box(head, *body, self._bars[stage], classes=("gb-card", f"gb-stage-{stage}", f"gb-is-{state.replace(' ', '-')}"))
@@ -257,10 +258,10 @@ class Cards(w.VBox):
 
     def _shown(self, field: EditField, position: str, index: int, text: str) -> str:
         edit = self._edit_of(field, position, index)
-        return words_html(edit.before, text) if edit else ""
+        return words_html(edit.before or "", text) if edit else ""
 
-    def _edit_of(self, field: EditField, position: str, index: int) -> Edit | None:
-        return next((e for e in self._step.edits if (e.field, e.position, e.index) == (field, position, index)), None)
+    def _edit_of(self, field: EditField, position: str, index: int) -> Replace | None:
+        return self._case.edit_at(self._step, field, position, index)
 
     def _changed(self, field: EditField, position: str, index: int, text: str | None) -> None:
         if text is None:
@@ -272,7 +273,7 @@ class Cards(w.VBox):
 
     def _offer(self) -> None:
         """Put the button that runs the edits into the cards that hold one."""
-        waiting = {STAGE_OF[field] for field, _, _ in self._pending}
+        waiting = {EDIT_STAGE[field] for field, _, _ in self._pending}
         for stage, bar in self._bars.items():
             if bool(bar.children) != (stage in waiting):
                 run = button("Run as a branch", self._on_run, "Run again what depends on the edit, as a branch", "gb-primary")
@@ -282,14 +283,14 @@ class Cards(w.VBox):
 
 def _wish(field: EditField, position: str, index: int, text: str, note: str) -> Replace:
     if field == "candidate":
-        return replace(field, candidate=int(position), text=text, note=note)
-    return replace(field, example=position or None, index=index, text=text, note=note)
+        return replace(field, candidate=int(position), text=text, why=note)
+    return replace(field, example=position or None, index=index, text=text, why=note)
 
 
-def _by_hand(edit: Edit | None) -> str:
+def _by_hand(edit: Replace | None) -> str:
     if edit is None:
         return ""
-    return f'<div class="gb-byhand">✎ edited by hand{f": {esc(edit.note)}" if edit.note else ""}</div>'
+    return f'<div class="gb-byhand">✎ edited by hand{f": {esc(edit.why)}" if edit.why else ""}</div>'
 
 
 def _candidate(index: int) -> str:

@@ -7,8 +7,9 @@ import nbformat  # noqa: F401  plotly imports it lazily, which costs the first f
 import plotly.graph_objects as go
 
 from gradbook import effects
-from gradbook.case import Case
+from gradbook.errors import CaseError
 from gradbook.metrics import Flip
+from gradbook.recording import Recording
 from gradbook.records import SPLITS, SplitName, Step
 from gradbook.ui import figures
 from gradbook.ui.parts import box, button, esc, html
@@ -27,9 +28,9 @@ class Effect(w.VBox):
         on_split: called when another split is chosen.
     """
 
-    def __init__(self, case: Case, on_score: Callable[[], None], on_noise: Callable[[], None], on_split: Callable[[], None]) -> None:
+    def __init__(self, case: Recording, on_score: Callable[[], None], on_noise: Callable[[], None], on_split: Callable[[], None]) -> None:
         self._case, self._on_split, self._quiet = case, on_split, False
-        self._split = w.Dropdown(options=SPLITS, value="validation", description="Split", layout=w.Layout(width="auto"))
+        self._split = w.Dropdown(options=SPLITS, value=case.default_split(case.current), description="Split", layout=w.Layout(width="auto"))
         self._against = w.Dropdown(options=[("step 0", 0)], description="Before", layout=w.Layout(width="auto"))
         self.score = button("Score both", on_score, "Answer the split with both prompts", "gb-score")
         self.noise = button(f"Noise floor × {REPLICATES}", on_noise, "Run the first step again, unchanged, with fresh samples", "gb-noise")
@@ -69,20 +70,28 @@ class Effect(w.VBox):
         self._quiet = False
         self.draw()
 
+    def _found(self) -> effects.Comparison | None:
+        try:
+            return self._case.comparison(self.against, self._step, self.split)
+        except CaseError as error:  # the two were made by different models
+            self._refused = str(error)
+            return None
+
     @property
     def _comparable(self) -> bool:
         return self._step.done and self._step.parent is not None and self.against != self._step.id
 
     def draw(self) -> None:
         """Draw what is on record about the two steps."""
+        self._refused = ""
         step, split = self._step, self.split
-        found = effects.recorded(self._case, self.against, step.id, split) if self._comparable else None
+        found = self._found() if self._comparable else None
         if found is not None:
             said, tables = self._measured(found), effects.metrics_table(found.before, found.after) + self._flips(found.flips)
         elif self._comparable:
             both = (self.against, step.id)
             missing = " and ".join(f"step {i}" for i in both if self._case.scored(i, split, variable=step.variable) is None)
-            said, tables = f"Not yet scored on {split}: {missing}. Press <b>Score both</b>.", ""
+            said, tables = esc(self._refused) or f"Not yet scored on {split}: {missing}. Press <b>Score both</b>.", ""
         elif not step.done:
             said, tables = "The step has not run to its end yet.", ""
         else:
@@ -129,14 +138,14 @@ class Effect(w.VBox):
 
 def comparable(other: Step, step: Step) -> bool:
     """Whether it makes sense to set `step` against `other`: steps of one variable, critics on the same outputs, no replicates."""
-    if other.id == step.id or other.resampled:
+    if other.id == step.id or other.replicate_of is not None:
         return False
     if step.variable == "prompt":
         return other.variable == "prompt"
     return bool(other.ends_with("critic")) and other.ends_with("prompt") == step.ends_with("prompt")
 
 
-def base(case: Case, step: Step) -> int | None:
+def base(case: Recording, step: Step) -> int | None:
     """The step that `step` is first compared with: its origin, or else the one whose prompt it began with."""
     if step.origin is not None or step.parent is None or step.variable == "critic":
         return step.parent if step.origin is None else step.origin

@@ -3,15 +3,6 @@
 from gradbook.loop import Method
 from gradbook.records import Stage, Step
 
-TITLES: dict[Stage, str] = {
-    "predict": "Predict",
-    "evaluate": "Evaluate",
-    "output_critique": "Output critique · ∂L/∂ŷ",
-    "prompt_critique": "Prompt critique · ∂L/∂θ",
-    "rewrite": "Rewrite",
-    "select": "Select",
-}
-
 
 def help_line(stage: Stage, step: Step, method: Method) -> str:
     """What `stage` does in `step`, in a few sentences of plain text."""

@@ -4,9 +4,10 @@ import threading
 
 import ipywidgets as w
 
-from gradbook.case import Case
+from gradbook.errors import GradbookError
 from gradbook.markdown import note_html
-from gradbook.ui.parts import box, html
+from gradbook.recording import Recording
+from gradbook.ui.parts import box, esc, html
 
 PAUSE = 0.7
 
@@ -14,7 +15,7 @@ PAUSE = 0.7
 class Notes(w.VBox):
     """A field for the note on the shown step; what is typed is journaled after a pause of 0.7 s, or at `flush`."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Recording) -> None:
         self._case, self._step, self._timer = case, 0, None
         self.area = w.Textarea(description="Note:", rows=5, layout=w.Layout(width="auto"), disabled=case.read_only)
         self.area.placeholder = "What did you see? Markdown. Kept with the step as you type, and exported with it."
@@ -38,8 +39,12 @@ class Notes(w.VBox):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._case.write_note(self._step, self.area.value)
-            self._draw("kept")
+            try:
+                self._case.write_note(self._step, self.area.value)
+            except GradbookError as error:  # what was typed stays in the field, to be copied
+                self._draw(str(error), wrong=True)
+            else:
+                self._draw("kept")
 
     def _typed(self, _change: dict) -> None:
         if self._timer is not None:
@@ -49,6 +54,6 @@ class Notes(w.VBox):
         self._timer.start()
         self._draw("…")
 
-    def _draw(self, state: str) -> None:
+    def _draw(self, state: str, wrong: bool = False) -> None:
         self._drawn.value = note_html(self.area.value)
-        self._state.value = state
+        self._state.value = f'<span class="gb-error" role="alert">{esc(state)}</span>' if wrong else esc(state)

@@ -9,11 +9,11 @@ from typing import Any
 
 import ipywidgets as w
 
-from gradbook import background, effects
-from gradbook.case import Case
+from gradbook import background
 from gradbook.effects import str_share
 from gradbook.errors import GradbookError
 from gradbook.plan import epoch_length
+from gradbook.recording import Recording
 from gradbook.records import Step
 from gradbook.tables import method_line
 from gradbook.tree import walk
@@ -38,7 +38,7 @@ class Stepper(w.VBox):
     Long work runs on gradbook's own event loop, so the page and the kernel stay free; `future` is the work under way.
     """
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Recording) -> None:
         self.case = case
         self.future: Future | None = None
         self._drawing = threading.RLock()
@@ -192,7 +192,7 @@ class Stepper(w.VBox):
 
     async def _measure(self) -> int:
         shown = self._shown
-        await effects.measure(self.case, self.effect.against, shown, self.effect.split, REPLICATES)
+        await self.case.acompare(self.effect.against, shown, self.effect.split, replicates=REPLICATES)
         return shown
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, int]]) -> None:
@@ -205,10 +205,13 @@ class Stepper(w.VBox):
         self._say("")
         self.notes.flush()
         self._follow, self._stage, self._turn = True, "", ""
-        self.case.runner.progress = self._progress
-        self.future = background.submit(work())
+        self.future = background.submit(self._listening(work))
         self._enable()
         self.future.add_done_callback(self._ended)
+
+    async def _listening(self, work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+        with self.case.runner.listen(self._progress):
+            return await work()
 
     def _ended(self, future: "Future[int]") -> None:
         try:
@@ -253,6 +256,10 @@ class Stepper(w.VBox):
     # --- drawing -------------------------------------------------------------------------------------------------------
 
     @property
+    def _models(self) -> dict[Any, Any]:
+        return getattr(self.case, "models", {})
+
+    @property
     def _busy(self) -> bool:
         return self.future is not None and not self.future.done()
 
@@ -269,7 +276,7 @@ class Stepper(w.VBox):
 
     def _enable(self) -> None:
         """Enable just the buttons that make sense now."""
-        locked = self.case.read_only or not self.case.models
+        locked = self.case.read_only or not self._models
         step = self.case[self._shown]
         for each in (self.run_stage, self.run_step, self.steps):
             each.disabled = self._busy or locked
@@ -281,17 +288,22 @@ class Stepper(w.VBox):
 
     def _header(self, step: Step) -> str:
         case, spent = self.case, self.case.spent
-        kinds = {model.kind for model in case.models.values()} or {"replay"}
+        kinds = {model.kind for model in self._models.values()} or {"replay"}
         badges = "".join(f'<span class="gb-badge gb-{kind}">{kind}</span>' for kind in sorted(kinds))
-        names = dict.fromkeys([model.name for model in case.models.values()] or [m["name"] for m in case.recorded_models.values()])
-        money = f", {spent.cost:.4f} spent" if spent.cost else ""
+        names = dict.fromkeys([model.name for model in self._models.values()] or [m["name"] for m in case.model_facts.values()])
         closed = f'<p class="gb-said" role="status">Read only: {esc(case.read_only_because)}.</p>' if case.read_only else ""
         return (
             f"<h2>{esc(case.title)}</h2><p>{esc(case.task.name)} · {esc(', '.join(names) or 'no model')} {badges}"
-            f" · {spent.calls:,} calls, {spent.prompt_tokens:,} + {spent.completion_tokens:,} tokens{money}</p>"
+            f" · {esc(str(spent))}{self._scored_by()}</p>"
             f'<p class="gb-method-line">{self._methods(step)}</p>'
             f"<p><b>Step {step.id}: {esc(what(step, case.method_of(step)))}</b>{_position(case, step)}</p>{closed}"
         )
+
+    def _scored_by(self) -> str:
+        """Whose scores are shown, where several models have scored."""
+        shown = self.case.shown_model()
+        others = self.case.other_models
+        return f" · scores by {esc(shown['name'])}, not by {esc(', '.join(others))}" if shown and others else ""
 
     def _methods(self, step: Step) -> str:
         """The method that a step follows, and the one from the next step on where it is another."""
@@ -308,7 +320,7 @@ class Stepper(w.VBox):
         self._message.value = f'<p class="{look}" role="{role}">{esc(text)}</p>' if text else ""
 
 
-def _position(case: Case, step: Step) -> str:
+def _position(case: Recording, step: Step) -> str:
     """Where a step stands: its epoch and batch, and its place in a beam."""
     if step.parent is None:
         return ""
@@ -323,7 +335,7 @@ def _position(case: Case, step: Step) -> str:
     return f" · {place}" + (f" · prompt {len(step.fellows) + 1} of {width} in the beam" if width > 1 else "")
 
 
-def _accuracy(case: Case, step: Step) -> str:
+def _accuracy(case: Recording, step: Step) -> str:
     metrics = case.metrics(step)
     return str_share(metrics.accuracy) if metrics else "not scored"
 

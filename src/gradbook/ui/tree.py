@@ -6,7 +6,6 @@ import ipywidgets as w
 
 from gradbook.case import Case
 from gradbook.loop import Method
-from gradbook.loop.stages import accuracy
 from gradbook.records import SplitName, Step
 from gradbook.tree import walk
 from gradbook.ui.parts import html
@@ -31,7 +30,7 @@ class Tree(w.VBox):
     def show(self, step: int, split: SplitName) -> None:
         """Draw the tree anew with `step` picked and scores on `split`."""
         lines = [(self._line(found, indent, split), found.id) for indent, found in walk(self._case)]
-        replicates = sum(found.resampled for found in self._case)
+        replicates = sum(found.replicate_of is not None for found in self._case)
         self._quiet = True
         if lines != self._lines:  # else the list is left alone, so that the arrow keys keep their place in it
             self.select.options = self._lines = lines
@@ -42,8 +41,8 @@ class Tree(w.VBox):
         self._caption.value = f"% right on {split} · {critic}✎ branch by an edit · ◌ under way · ¶ has a note. {hidden}"
 
     def _line(self, step: Step, indent: int, split: SplitName) -> str:
-        found = self._case.scored(step, split)
-        score = f"{accuracy(found):4.0%}" if found else "   –"
+        found = self._case.metrics(step, split)
+        score = f"{found.accuracy.value:4.0%}" if found else "   –"
         noted = " ¶" if self._case.note(step) else ""
         branch = NBSP * 2 * (indent - 1) + "└ " if indent else ""
         return f"{score.replace(' ', NBSP)} {branch}{step.id}{noted} {what(step, self._case.method_of(step))}"
@@ -59,9 +58,9 @@ def what(step: Step, method: Method) -> str:
         return "seed prompt"
     critic = step.variable == "critic"
     mark = ("" if step.done else "◌ ") + ("⚖ " if critic else "")
-    if step.edits:
-        field = step.edits[0].field
-        return f"{mark}✎ {SHORT.get(field, field)}"
+    if step.edits and step.replicate_of is None:
+        kind, field = step.edits[0].kind, step.edits[0].field
+        return f"{mark}✎ {'' if kind == 'replace' else f'{kind} '}{SHORT.get(field, field)}"
     return f"{mark}{'critic' if critic else _arm(method)}"
 
 
