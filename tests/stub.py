@@ -19,7 +19,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Reply = Callable[[list[dict[str, Any]], dict[str, Any]], "str | dict[str, Any]"]
-FAULTS = ("hang", "cut", "cut_body", "malformed")
+FAULTS = ("hang", "cut", "cut_body", "malformed", "drip", "endless")
+
+
+@dataclass(frozen=True)
+class Said:
+    """A scripted answer: status, body (as it is, or as JSON) and headers."""
+
+    status: int
+    body: Any = b""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def echo_hash(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
@@ -38,7 +47,7 @@ class Request:
     began: float
     in_flight: int
     ended: float | None = None
-    fault: int | str | None = None
+    fault: "int | str | Said | None" = None
 
 
 @dataclass
@@ -65,7 +74,7 @@ class Stub:
     most_in_flight: int = 0
 
     def __post_init__(self) -> None:
-        self._faults: deque[int | str] = deque()
+        self._faults: deque[int | str | Said] = deque()
         self._in_flight = 0
         self._arrived = threading.Condition()
         self._ready = threading.Event()
@@ -75,9 +84,9 @@ class Stub:
         """The base URL, ending in /v1."""
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def fail(self, *faults: int | str, times: int = 1) -> None:
-        """Let the next chat requests fail: by HTTP status, or as "hang", "cut", "cut_body" or "malformed"."""
-        assert all(isinstance(fault, int) or fault in FAULTS for fault in faults), faults
+    def fail(self, *faults: "int | str | Said", times: int = 1) -> None:
+        """Let the next chat requests fail: by HTTP status, by a scripted answer, or as one of FAULTS ("drip": a byte every 50 ms)."""
+        assert all(isinstance(fault, int | Said) or fault in FAULTS for fault in faults), faults
         self._faults.extend(faults * times)
 
     def wait_for(self, count: int, timeout: float = 20.0) -> None:
@@ -131,7 +140,7 @@ class Stub:
         path = head[0].split(" ")[1]
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or "{}")
-        if path.endswith("/chat/completions"):
+        if path.partition("?")[0].endswith("/chat/completions"):
             return await self._chat(Request(path, headers, body, time.monotonic(), self._in_flight + 1), writer)
         if path.endswith("/models"):
             status = 200 if self._allowed(headers) else 401
@@ -164,8 +173,18 @@ class Stub:
             case int() as status:
                 said = f"scripted {status} for {request.headers.get('authorization')}"
                 return _send(writer, status, {"error": {"message": said}}, {"Retry-After": str(self.retry_after)} if status == 429 else {})
+            case Said(status, body, headers):
+                return _send(writer, status, body, headers)
             case "hang":
                 await self._closing.wait()
+                return False
+            case "drip" | "endless" as pace:
+                piece = b" " if pace == "drip" else b" " * 65536
+                writer.write(_head(200, 1 << 40, {}))
+                while not self._closing.is_set():
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0.05 if pace == "drip" else 0)
                 return False
             case "cut":
                 return False

@@ -61,7 +61,7 @@ def test_one_edit_runs_only_what_depends_on_it(case, stub):
     assert branch.origin == step.id and branch.parent == step.parent and branch.depth == step.depth
     assert branch.output_critique == step.output_critique
     edit = branch.edits[0]
-    assert (edit.before, edit.after, edit.note) == ("Nothing to change.", "red means K1", "try")
+    assert (edit.before, edit.text, edit.why) == ("Nothing to change.", "red means K1", "try")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,9 @@ def test_compare_shows_the_effect_beside_the_noise_floor(case, stub):
     assert found.after.accuracy.value == 1.0 and found.effect == pytest.approx(1 - found.before.accuracy.value)
     assert len(found.floor) == 4 and found.broken == 0
     before = len(stub.requests)
-    assert case.compare(step, branch, "validation", replicates=3) == found and len(stub.requests) == before, "what is on record costs nothing"
+    assert case.compare(step, branch, "validation", replicates=3) == found and len(stub.requests) == before, (
+        "what is on record costs nothing"
+    )
 
 
 def test_the_noise_floor_of_a_critique_edit_rewrites_without_the_edit(case, stub):

@@ -370,7 +370,11 @@ def test_the_noise_floor_of_a_critic_is_made_of_fresh_verdicts(tmp_path):
         case.step(), case.step()
         found = case.compare(case[1], case[2], "validation", replicates=6)
     assert len(set(found.floor)) > 1
-    targets = {tuple(a.target for a in score.answers) for score in [case.recorded(q) for q in case.recorded_questions()] if score.question.variable == "critic"}
+    targets = {
+        tuple(a.target for a in score.answers)
+        for score in [case.recorded(q) for q in case.recorded_questions()]
+        if score.question.variable == "critic"
+    }
     assert len(targets) == 1, "what is true of the outputs is the same in every replicate"
 
 

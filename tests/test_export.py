@@ -33,7 +33,7 @@ def case(tmp_path_factory):
         made.compare(first, branch, "validation", replicates=2)
         made.score(branch, "test")
         made.go(2)
-        
+
         unfinished = made.begin()
         gb.background.run(made.runner.advance(unfinished.id))
         yield made
@@ -55,7 +55,7 @@ def test_the_notebook_is_valid_and_can_be_run_on(written, case):
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert code[0].source.startswith("import gradbook as gb") and 'gb.Case("my case")' in code[0].source
+    assert code[0].source.startswith("import gradbook as gb") and 'gb.Recording("my case")' in code[0].source
     for cell in code:
         compile(cell.source, "cell", "exec")
     compare = next(cell for cell in code if "compare(case[1], case[3]" in cell.source)

@@ -147,7 +147,7 @@ def test_scores_by_wrong_validation_labels_stand_beside_the_true_ones(run, tmp_p
     cell = Page(_cell(case, tmp_path, "step-1-rewrite")).text
     assert "Validation, as wrong labels count it Validation, by the true labels" in cell and "as wrong labels count it." in cell
     name = hashlib.sha256(case[1].rewrite[0].prompt.encode()).hexdigest()
-    answers = next(score.answers for score in case.recorded_scores if score.prompt == name)
+    answers = next(case.recorded(question).answers for question in case.recorded_questions() if question.prompt == name)
     counted, true = case[1].select.scores["0"], sum(answer.correct for answer in answers) / len(answers)
     assert counted != true and f"{counted:.1%} {true:.1%}" in cell
 

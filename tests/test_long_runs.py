@@ -79,7 +79,9 @@ def test_ten_epochs_see_every_example_once_each_in_another_order(stub, tmp_path)
     rows = case.training()
     assert list(rows.batches) == list(range(0, 101, 10)) and list(rows.epoch) == list(range(11))
     assert list(rows.step) == list(range(0, 101, 10)) and list(rows.n) == [30] * 11
-    assert train_scores(case) == [case.question(step, "train").prompt for step in range(0, 101, 10)], "nothing else was scored, and in this order"
+    assert train_scores(case) == [case.question(step, "train").prompt for step in range(0, 101, 10)], (
+        "nothing else was scored, and in this order"
+    )
     for row in rows.itertuples():
         count = right(case.task, case[row.step].chosen_prompt)
         expected = binomtest(count, 30).proportion_ci(method="wilson")
@@ -301,7 +303,7 @@ def test_stage_by_stage_the_training_split_is_scored_as_well(stub, tmp_path):
 def test_a_score_that_one_gives_up_is_still_made_for_another(tmp_path):
     with Stub(reply=versions, gate=True) as stub:
         case = make(stub, tmp_path / "case", small_task(), cache=tmp_path / "cache.sqlite")
-        prompt = case.runner.scorable(case[0])
+        prompt = case.runner.scorable(case[0], "validation")
         first, second = (background.submit(case.runner.score(prompt, "validation")) for _ in range(2))
         stub.wait_for(CONCURRENCY)
         first.cancel()

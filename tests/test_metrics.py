@@ -11,7 +11,7 @@ from scipy.stats import binomtest, t
 
 import gradbook as gb
 from gradbook.metrics import Mean, Metrics, Share, flips
-from gradbook.records import Answer, Score
+from gradbook.records import Answer, Question, Score
 from gradbook.tasks.answers import SequenceAnswer
 from small import WORDS, reply, small_task
 from stub import Stub
@@ -190,8 +190,8 @@ def test_what_a_case_scores_on_any_split_is_what_the_models_said(evaluation, spl
 
 def test_flips_name_what_changed():
     task = small_task(train=6)
-    before = Score(prompt="a", split="train", answers=tuple(answers(task, ["K1", "K1", "K1", None, "K2", "K3"])))
-    after = Score(prompt="b", split="train", answers=tuple(answers(task, ["K1", "K2", "K2", "K1", "K1", "K3"])))
+    before = Score(question=Question(prompt="a", split="train"), answers=tuple(answers(task, ["K1", "K1", "K1", None, "K2", "K3"])))
+    after = Score(question=Question(prompt="b", split="train"), answers=tuple(answers(task, ["K1", "K2", "K2", "K1", "K1", "K3"])))
     found = flips(before, after)
     assert [(f.example, f.before, f.after, f.kind) for f in found] == [
         ("train-1", "K1", "K2", "fixed"),

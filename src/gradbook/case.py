@@ -76,7 +76,7 @@ class Case(Recording):
     def __repr__(self) -> str:
         models = ", ".join(dict.fromkeys(model.name for model in self.models.values())) or "no model"
         state = f"read only, {self.read_only_because}" if self.read_only else models
-        return f"Case({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, {state})"
+        return f"Case({self.path.name!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, {state})"
 
     # --- what a person does --------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Case(Recording):
         self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
     ) -> Metrics:
         """`score` as a coroutine, for any loop."""
-        what = self.runner.scorable(self._step(step), variable)
+        what = self.runner.scorable(self._step(step), split, variable)
         return self.metrics_on((await background.here(self.runner.score(what, split, replicate, again=True))).question)
 
     def run(self, *, batches: int | None = None, epochs: int | None = None) -> Step:
@@ -211,9 +211,9 @@ class Case(Recording):
 
         async def repeat(step: Step, number: int) -> None:
             again, fresh = (step, number) if stage is None else (await self.areplicate(step, stage, number), number)
-            await self.runner.score(self.runner.scorable(again, b.variable), split, fresh)
+            await self.runner.score(self.runner.scorable(again, split, b.variable), split, fresh)
 
-        await together(self.runner.score(self.runner.scorable(step, b.variable), split) for step in (a, b))
+        await together(self.runner.score(self.runner.scorable(step, split, b.variable), split) for step in (a, b))
         await together(repeat(step, number) for step in ((a, b) if both else (a,)) for number in range(1, replicates + 1))
 
     def begin(self) -> Step:

@@ -108,6 +108,8 @@ def metrics_table(before: Metrics, after: Metrics | None = None) -> str:
         rows.append((f"balanced {before.name}", [_with_interval(f"{m.balanced:.1%}", m.balanced_interval) for m in columns]))
     rows += [(f"recall of {label}", [_share(m.recall[label]) for m in columns]) for label in before.recall]
     rows.append(("unusable" if before.judged else "unparsed", [_share(m.unparsed) for m in columns]))
+    lost = (("cut off", "cut_off"), ("no reply", "no_reply"))
+    rows += [(name, [_share(getattr(m, field)) for m in columns]) for name, field in lost if any(getattr(m, field).count for m in columns)]
     rows += [(name, [_mean(getattr(m, field)) for m in columns]) for name, field in (("characters", "length"), ("tokens", "tokens"))]
     heads = "".join(f"<th>{name}</th>" for name in ["", "before", "after"][: len(columns) + 1]) if after else ""
     body = "".join(f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, cells in rows)

@@ -17,7 +17,7 @@ from gradbook.records import Call, Role, Spent
 
 NAME = "calls.jsonl"
 Place = list[Any]
-"""What a call is made for: ("step", id, stage, example, index, replicate) or ("score", question, split, stage, example, index, replicate)."""
+"""What a call is made for: "step", id, or "score", question, split; then stage, example, index, replicate."""
 
 
 class Ledger:

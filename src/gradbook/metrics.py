@@ -54,7 +54,8 @@ class Mean:
 class Metrics:
     """Metrics of one prompt on one set of examples; of a critic's prompt, of its agreement with the gold answers.
 
-    `accuracy` and `unparsed` are shares of the examples; `recall` holds a share for each class that the labels contain.
+    `accuracy` and `unparsed` are shares of the examples, and so are `cut_off` and `no_reply`, the replies that were lost (a reply that was
+    cut off may have stated its answer before). `recall` holds a share for each class that the labels contain.
     Where an answer is a sequence, each of its items counts in `recall`. `confusion` counts (true class, answered class),
     with "(unparsed)" for an answer that could not be read. `length` and `tokens` are the mean length of an output in
     characters and in tokens.
@@ -62,6 +63,8 @@ class Metrics:
 
     accuracy: Share
     unparsed: Share
+    cut_off: Share
+    no_reply: Share
     recall: dict[str, Share]
     confusion: Counter
     length: Mean
@@ -97,11 +100,13 @@ class Metrics:
         recall = {label: Share(confusion[label, label], sum(n for (true, _), n in confusion.items() if true == label)) for label in labels}
         return cls(
             accuracy=Share(sum(answer.correct for answer in answers), len(answers)),
-            unparsed=Share(sum(answer.answer is None for answer in answers), len(answers)),
+            unparsed=Share(sum(answer.answer is None and answer.lost is None for answer in answers), len(answers)),
+            cut_off=Share(sum(answer.lost == "cut off" for answer in answers), len(answers)),
+            no_reply=Share(sum(answer.lost == "no reply" for answer in answers), len(answers)),
             recall=recall,
             confusion=confusion,
             length=Mean.of([answer.length for answer in answers if answer.length is not None]),
-            tokens=Mean.of([answer.tokens for answer in answers]),
+            tokens=Mean.of([answer.tokens for answer in answers if answer.tokens is not None]),
             judged=judged,
         )
 

@@ -115,7 +115,7 @@ class _FromFirst:
             question |= {"prompt": old["prompt"], "form": form_of(self.settings["task"])}
         else:
             prompt, judged, form = self._of_critic(old["prompt"])
-            question |= {"prompt": prompt, "judged": judged, "form": form}
+            question |= {"prompt": prompt, "judged": judged, "judged_model": self.models.get("task", ""), "form": form}
         self.new.append(
             {"time": line["time"], "event": "score", "seconds": line["seconds"]}
             | {"score": {"question": question, "answers": old["answers"]}}

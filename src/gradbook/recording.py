@@ -130,7 +130,7 @@ class Recording:
 
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(facts["name"] for facts in self.model_facts.values())) or "no model"
-        return f"Recording({str(self.path)!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, recorded with {names})"
+        return f"Recording({self.path.name!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, recorded with {names})"
 
     # --- how it was made -----------------------------------------------------------------------------------------------
 
@@ -212,10 +212,20 @@ class Recording:
         variable = variable or step.variable
         if model is None:
             model = (self.shown_model(variable) or {"id": ""})["id"]
-        prompt, judged, form = step.ends_with(variable), None, self.task.form
-        if variable == "critic":
-            judged, form = sha256(step.ends_with("prompt")), short_id(*CriticTask.form(self.method_of(step)))
-        return Question(prompt=sha256(prompt), judged=judged, split=split, replicate=replicate, model=model or "", form=form)
+        asked = Question(prompt=sha256(step.ends_with(variable)), split=split, replicate=replicate, model=model, form=self.task.form)
+        if variable == "prompt":
+            return asked
+        judged = {"judged": sha256(step.ends_with("prompt")), "judged_model": self.outputs_by(step, split)}
+        return asked.model_copy(update=judged | {"form": short_id(*CriticTask.form(self.method_of(step)))})
+
+    def outputs_by(self, step: Step | int, split: SplitName) -> str:
+        """The id of the model whose outputs on a split a step's critic judges: the one whose outputs it learned from, where those of the
+        split are on record, else the one whose scores are shown."""
+        step = self._step(step)
+        batch = step if step.variable == "prompt" or step.parent is None else self[step.parent]
+        made = self._state.made_by[batch.id].get("predict", {}).get("task", "")
+        question = Question(prompt=sha256(step.ends_with("prompt")), split=split, model=made, form=self.task.form)
+        return made if question in self._state.scores else self._preferred.get("prompt") or (self.shown_model() or {"id": made})["id"]
 
     def scored(
         self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
@@ -377,7 +387,7 @@ class Recording:
         names = tuple(" and ".join(dict.fromkeys(self._facts(id)["name"] for id in arm[differ[0]].values())) for arm in made)
         if not across_models:
             raise CaseError(
-                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so the difference would be theirs as well: make "
+                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so they differ by that as well: make "
                 f"both with one model, as with case.replicate({before.id}, {differ[0]!r}), or ask for just that with across_models=True"
             )
         return names

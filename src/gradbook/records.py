@@ -275,7 +275,8 @@ class Step(StageRecords):
 class Question(Record):
     """What a score is of: a prompt on a split, and everything besides it that the answers depend on (invariant 3).
 
-    `prompt` and `judged` are SHA-256 of texts: a critic's prompt is scored on the outputs of the prompt `judged`. `replicate` asks for
+    `prompt` and `judged` are SHA-256 of texts: a critic's prompt is scored on the outputs of the prompt `judged`, by the model
+    `judged_model`. `replicate` asks for
     fresh samples, of a critic for fresh verdicts on the same outputs. `model` is the id of the model that answers (identity and
     sampling), `form` of the form in which it is asked and read.
     """
@@ -284,6 +285,7 @@ class Question(Record):
 
     prompt: str
     judged: str | None = None
+    judged_model: str | None = None
     split: SplitName
     replicate: int = 0
     model: str = ""

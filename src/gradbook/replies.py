@@ -3,24 +3,51 @@
 import re
 from typing import Literal, NamedTuple
 
+# thoughts stand at the beginning of a reply; a tag that is merely spoken of further on is left alone
+_OPENING = re.compile(r"\s*(?:<(think|thinking|thought|reasoning)>|(\[THINK\])|(◁think▷))", re.IGNORECASE)
+_CUT = ("length", "max_tokens", "MAX_TOKENS", "model_length")
+
 
 class Said(NamedTuple):
+    """What a reply says; `lost` where it gives nothing to go on with, and `why` in words for a person."""
+
     text: str
     lost: Literal["cut off", "no reply"] | None
     why: str
 
 
 def spoken(text: str) -> str:
-    text = re.sub(r"\A\s*<think>.*?</think>", "", text, flags=re.S)
-    if "</think>" in text:
-        text = text.rpartition("</think>")[2]
-    return "" if text.lstrip().startswith("<think>") else text.strip() if "</think>" in text else text
+    """A reply without its thoughts; "" where there is only a thought that never ends.
+
+    A thought is what stands in a pair of tags at the beginning (`<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `[THINK]`,
+    `◁think▷`), or before a closing tag that was never opened, as chat templates that open it themselves leave it.
+    """
+    if opening := _OPENING.match(text):
+        closing = "[/THINK]" if opening[2] else ("◁/think▷" if opening[3] else f"</{opening[1]}>")
+        _, found, rest = _partition(text[opening.end() :], closing)
+        return spoken(rest.lstrip()) if found else ""
+    before, found, rest = _partition(text, "</think>")
+    return rest.strip() if found and "<think>" not in before.lower() else text
 
 
 def said(text: str, finish_reason: str, reason: str = "") -> Said:
+    """What a reply says, and whether it was cut off at its limit of tokens or is none at all.
+
+    Args:
+        text: of the reply, thoughts included.
+        finish_reason: as the endpoint gave it.
+        reason: the endpoint's own word on why there is no text.
+    """
     heard = spoken(text)
-    if finish_reason == "length":
+    if finish_reason in _CUT:
         return Said(heard, "cut off", "the reply was cut off at max_tokens")
-    if not heard.strip():
-        return Said("", "no reply", reason or "the reply was empty")
-    return Said(heard, None, "")
+    if heard.strip():
+        return Said(heard, None, "")
+    why = "the content filter stopped the reply" if finish_reason == "content_filter" else "the reply was empty"
+    return Said("", "no reply", f"{why}: {reason}" if reason else ("the reply is only a thought" if text.strip() else why))
+
+
+def _partition(text: str, mark: str) -> tuple[str, bool, str]:
+    """What stands before and after the first `mark`, whatever its case."""
+    at = text.lower().find(mark.lower())
+    return (text[:at], True, text[at + len(mark) :]) if at >= 0 else (text, False, "")

@@ -33,10 +33,12 @@ _JUDGED = 4  # sets of outputs that critics judge are kept at hand
 
 @dataclass(frozen=True)
 class Scorable:
-    """What can be scored on a split: a prompt of the task, or with `judged` and `method` a critic's on that prompt's outputs."""
+    """What can be scored on a split: a prompt of the task, or with `judged` and `method` a critic's on that prompt's outputs, by the model
+    `judged_model`."""
 
     prompt: str
     judged: str | None = None
+    judged_model: str | None = None
     method: Method | None = None
 
 
@@ -130,19 +132,20 @@ class Runner:
         if step.depth % (method.train_every * epoch_length(self.task, method)) == 0:
             await self.score(Scorable(step.chosen_prompt), "train")
 
-    def scorable(self, step: Step, variable: Variable | None = None) -> Scorable:
-        """What a step ends with, to be scored: its own variable's prompt, or that of the other one."""
+    def scorable(self, step: Step, split: SplitName, variable: Variable | None = None) -> Scorable:
+        """What a step ends with, to be scored on a split: its own variable's prompt, or that of the other one."""
         if (variable or step.variable) == "prompt":
             return Scorable(step.ends_with("prompt"))
-        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.case.method_of(step))
+        method = self.case.method_of(step)
+        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.case.outputs_by(step, split), method)
 
     def question(self, what: Scorable, split: SplitName, replicate: int = 0) -> Question:
         """What the score of `what` is filed under, of the model that would make it now."""
-        critic = what.judged is not None and what.method is not None
-        form = short_id(*CriticTask.form(what.method)) if critic and what.method else self.task.form
-        judged = sha256(what.judged) if what.judged is not None else None
-        model = self.model("critic" if critic else "task").id
-        return Question(prompt=sha256(what.prompt), judged=judged, split=split, replicate=replicate, model=model, form=form)
+        asked = {"prompt": sha256(what.prompt), "split": split, "replicate": replicate}
+        if what.judged is None or what.method is None:
+            return Question(model=self.model("task").id, form=self.task.form, **asked)
+        form = short_id(*CriticTask.form(what.method))
+        return Question(judged=sha256(what.judged), judged_model=what.judged_model, model=self.model("critic").id, form=form, **asked)
 
     async def score(self, what: Scorable, split: SplitName, replicate: int = 0, again: bool = False) -> Score:
         """The answers of `what` on a split, from the journal where they are, else from the model that plays the role now.
@@ -159,7 +162,7 @@ class Runner:
     async def _score(self, what: Scorable, question: Question, known: Iterable[Answer]) -> None:
         split, subject = question.split, self.task
         if what.judged is not None and what.method is not None:
-            subject = self._critic(what.method, await self._outputs(what.judged, split))
+            subject = self._critic(what.method, await self._outputs(what, split))
         keep = {answer.example: answer for answer in known if answer.lost != "no reply"}
         started = time.monotonic()
         with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}") as meter:
@@ -174,10 +177,15 @@ class Runner:
         score = Score(question=question, answers=tuple(keep[example.id] for example in self.task.split(split)))
         self._record(Scored(score=score, seconds=round(time.monotonic() - started, 3)), "task" if what.judged is None else "critic")
 
-    async def _outputs(self, prompt: str, split: SplitName) -> list[Prediction]:
-        """The outputs behind a score: from the log of calls, or where that has lost them, from the call cache."""
-        what = Scorable(prompt)
-        score = await self.score(what, split)
+    async def _score_judged(self, what: Scorable, split: SplitName) -> Score:
+        """The score of the outputs that a critic judges, on record or made now."""
+        question = Question(prompt=sha256(what.judged or ""), split=split, model=what.judged_model or "", form=self.task.form)
+        known = self.journal.state.scores.get(question)
+        return known.score if known else await self.score(Scorable(what.judged or ""), split)
+
+    async def _outputs(self, what: Scorable, split: SplitName) -> list[Prediction]:
+        """The outputs that a critic judges: from the log of calls, or where that has lost them, from the call cache."""
+        score = await self._score_judged(what, split)
         if score.question not in self._judged:
             keys = {answer.call for answer in score.answers if answer.call}
             said = await asyncio.to_thread(self.ledger.texts, keys)
@@ -212,8 +220,8 @@ class Runner:
             replicate = step.draw("select")
             if step.variable == "prompt":
                 return await self.score(Scorable(prompt), "validation", replicate), self.task
-            found = await self.score(Scorable(prompt, step.held, method), "validation", replicate)
-            judged = await self.score(Scorable(step.held), "validation")
+            what = Scorable(prompt, step.held, self.case.outputs_by(step, "validation"), method)
+            found, judged = await self.score(what, "validation", replicate), await self._score_judged(what, "validation")
             return found, CriticTask(self.task, method, {answer.example: answer for answer in judged.answers})
 
         return Context(

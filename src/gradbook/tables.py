@@ -126,6 +126,8 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
         **dict(zip(("low", "high"), metrics.accuracy.interval, strict=True)),
         "balanced": metrics.balanced,
         "unparsed": metrics.unparsed.value,
+        "cut_off": metrics.cut_off.value,
+        "no_reply": metrics.no_reply.value,
         "length": metrics.length.value,
         "tokens": metrics.tokens.value,
     } | {f"recall {label}": share.value for label, share in metrics.recall.items()}

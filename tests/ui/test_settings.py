@@ -135,7 +135,7 @@ def test_a_read_only_case_shows_its_settings_and_takes_none(stepper, tmp_path):
     replay = gb.Stepper(gb.Recording(tmp_path / "case"))
     assert all(field.disabled for field in (*replay.settings.fields.values(), replay.settings.preset))
     assert all(made.disabled for made in walk(replay.settings) if isinstance(made, Button))
-    assert "read_only=True" in page(replay.settings)
+    assert "it is open as a recording" in page(replay.settings)
 
 
 def test_the_panel_is_folded_until_asked_for(stepper):

@@ -42,7 +42,7 @@ def test_an_edit_becomes_a_branch_and_is_marked(stepper):
     stepper.cards.why.value = "two rules at once"
     click(stepper, "Run as a branch")
     branch = stepper.case.current
-    assert branch.origin == 1 and branch.edits[0].after == "blue means K3 and red means K1" and branch.edits[0].note == "two rules at once"
+    assert branch.origin == 1 and branch.edits[0].text == "blue means K3 and red means K1" and branch.edits[0].why == "two rules at once"
     assert "edited by hand: two rules at once" in page(stepper)
     assert stepper.cards.pending == []
     assert stepper.effect.against == 1
@@ -137,7 +137,7 @@ def test_a_read_only_case_says_why_and_can_be_walked(stepper, tmp_path):
     click(stepper, "Run step")
     replay = gb.Stepper(gb.Recording(tmp_path / "case"))
     replay.go(0)
-    assert "Read only: it was opened with read_only=True" in page(replay) and "Note on step 0" in page(replay)
+    assert "Read only: it is open as a recording" in page(replay) and "Note on step 0" in page(replay)
 
 
 def test_export_says_where_it_went(stepper):

@@ -30,7 +30,7 @@ class Budget:
 
     def __repr__(self) -> str:
         spent = self._spent
-        used_up = f"spent {spent.calls} calls, {_tokens(spent)} tokens, {spent.cost:g}"
+        used_up = f"spent {spent.calls} calls, {_tokens(spent)} tokens, {spent.cost or 0:g}"
         return f"Budget(calls={self.calls}, tokens={self.tokens}, cost={self.cost}; {used_up})"
 
     @property
@@ -60,7 +60,7 @@ class Budget:
         self._settled = asyncio.Event()
 
     def _limits(self, spent: Spent) -> dict[str, tuple[float, float]]:
-        pairs = {"calls": (spent.calls, self.calls), "tokens": (_tokens(spent), self.tokens), "cost": (spent.cost, self.cost)}
+        pairs = {"calls": (spent.calls, self.calls), "tokens": (_tokens(spent), self.tokens), "cost": (spent.cost or 0.0, self.cost)}
         return {name: (amount, limit) for name, (amount, limit) in pairs.items() if limit is not None}
 
     def _passed(self, spent: Spent) -> list[str]:
@@ -94,13 +94,9 @@ def most(messages: list[dict[str, str]], sampling: Mapping[str, Any], price: tup
     if price is None and budget.cost is not None:
         raise ModelError("A budget of cost needs a price; connect with price=(input, output), for a million tokens each.")
     prompt = _MARGIN + sum(_MARGIN + len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
-    return used(prompt, max(limits, default=0) * (sampling.get("n") or 1), price)
-
-
-def used(prompt_tokens: int, completion_tokens: int, price: tuple[float, float] | None) -> Spent:
-    """One call with these tokens at this price (0 without one)."""
-    cost = (prompt_tokens * price[0] + completion_tokens * price[1]) / 1e6 if price else 0.0
-    return Spent(calls=1, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost=cost)
+    reply = max(limits, default=0) * (sampling.get("n") or 1)
+    cost = (prompt * price[0] + reply * price[1]) / 1e6 if price else None
+    return Spent(calls=1, prompt_tokens=prompt, completion_tokens=reply, cost=cost)
 
 
 def _tokens(spent: Spent) -> int:
@@ -108,4 +104,4 @@ def _tokens(spent: Spent) -> int:
 
 
 def _negative(spent: Spent) -> Spent:
-    return Spent(**{name: -getattr(spent, name) for name in Spent.model_fields})
+    return Spent(**{name: -(value or 0) for name, value in spent})

@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,11 @@ from platformdirs import user_cache_path
 from gradbook.errors import ModelError
 
 T = TypeVar("T")
-_PATIENCE = 30.0  # seconds to wait for another process that is writing
+_PATIENCE = 30.0  # seconds to wait for another process that makes the file
+_BUSY = {"quick": 0.01, "patient": 2.0}  # seconds to wait for another process, on the loop and in a thread
+
+_PUT = """INSERT INTO calls VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE CASE WHEN json_valid(value)
+THEN coalesce(value ->> 'text', '') = '' OR value ->> 'finish_reason' = 'length' ELSE 1 END"""
 
 
 def default_path() -> Path:
@@ -41,51 +46,93 @@ class CallCache:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = Path(path) if path is not None else default_path()
-        self._lock = threading.Lock()
-        self._database = self._guard(self._open)
+        self.path = (Path(path) if path is not None else default_path()).absolute()
+        self._told = False
+        self._start()
+
+    def _start(self) -> None:
+        # what is done on the loop never waits for what is done in a thread, so each has a connection and a lock of its own
+        self._pid = os.getpid()
+        self._locks = {name: threading.Lock() for name in _BUSY}
+        self._databases = self._guard(self._open, "patient")
 
     def __repr__(self) -> str:
         return f"CallCache({str(self.path)!r})"
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What was put under `key`, or None.
+        """What was put under `key`, or None: also where the row is damaged, or another process keeps the file locked.
 
         Raises:
             ModelError: the file is damaged.
         """
-        row = self._guard(lambda: self._database.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone())
-        return json.loads(row[0]) if row else None
+        if self._pid != os.getpid():  # a forked child must not use its parent's connections
+            _parents.append(self._databases)
+            self._start()
+        try:
+            row = self._guard(lambda: self._databases["quick"].execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone(), "quick")
+            value = json.loads(row[0]) if row else None
+        except sqlite3.OperationalError:  # another process has locked the file
+            if not self._told:
+                self._told = True
+                warnings.warn(
+                    f"The call cache {self.path} is locked by another program; going on without it.", RuntimeWarning, stacklevel=2
+                )
+            return None
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
 
-    def put(self, key: str, value: dict[str, Any]) -> None:
-        """Keep `value` under `key`; what was first put there stays.
+    def put(self, key: str, value: dict[str, Any], wait: bool = True) -> bool:
+        """Keep `value` under `key`; what was first put there stays, unless it was no reply.
+
+        Args:
+            key, value: of the call.
+            wait: for another process that writes; may take 2 s.
+
+        Returns:
+            Whether it is kept: False only where another process writes and it should not wait.
 
         Raises:
-            ModelError: the file is damaged or the disk is full.
+            ModelError: the file is damaged or locked, or the disk is full.
         """
-        self._guard(lambda: self._database.execute("INSERT OR IGNORE INTO calls VALUES (?, ?)", (key, json.dumps(value))))
+        name = "patient" if wait else "quick"
+        try:
+            self._guard(lambda: self._databases[name].execute(_PUT, (key, json.dumps(value))), name)
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the file; the cache cannot be used afterwards."""
-        self._guard(self._database.close)
+        for name, database in self._databases.items():
+            self._guard(database.close, name)
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> dict[str, sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # of two that make the file at once, SQLite refuses one without waiting
         with FileLock(f"{self.path}.lock", timeout=_PATIENCE):
             # isolation_level None: each statement is a transaction of its own
-            database = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            database.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-        return database
+            opened = {
+                name: sqlite3.connect(self.path, timeout=busy, isolation_level=None, check_same_thread=False)
+                for name, busy in _BUSY.items()
+            }
+            for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = NORMAL"):
+                opened["patient"].execute(f"PRAGMA {pragma}")
+            opened["patient"].execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            opened["patient"].execute(f"PRAGMA busy_timeout = {_BUSY['patient'] * 1000:.0f}")
+        return opened
 
-    def _guard(self, work: Callable[[], T]) -> T:
+    def _guard(self, work: Callable[[], T], name: str) -> T:
         try:
-            with self._lock:
+            with self._locks[name]:
                 return work()
         except (sqlite3.Error, OSError) as error:
+            if name == "quick" and getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
             raise ModelError(
                 f"The call cache {self.path} cannot be used ({error}); free or move the file, name another folder in GRADBOOK_CACHE, "
                 "or connect with cache=False."
             ) from None
+
+
+_parents: list[dict[str, sqlite3.Connection]] = []  # closing one of them in a forked child would drop the parent's locks

@@ -1,105 +1,114 @@
-"""The one way to an LLM: the openai library's client, what it replies, and what its errors mean to a person."""
+"""The one way to an LLM: the openai library's client over its aiohttp transport, bounded in time and size."""
 
-from dataclasses import dataclass, field
+import asyncio
+import base64
+import email.utils
+import logging
+import os
+import re
+import time
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import openai
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr
+
+try:
+    import httpx2 as httpx  # what openai 3 uses
+except ModuleNotFoundError:
+    import httpx  # type: ignore[no-redef]
 
 from gradbook.errors import ModelError
+from gradbook.models.faults import Fault, answered, parsed, scrubbed
+from gradbook.models.reading import Reply, read
+from gradbook.models.spec import public_url
 
-KEY_VARIABLE = "OPENAI_API_KEY"
 _CONNECT_TIMEOUT = 10.0
+_LARGEST = 8 << 20  # bytes of a body, after decompression too
+_LONG = 1 << 20  # bytes of a body that takes the loop too long to parse
+_KEY = 8  # shorter keys, such as "none" or "ollama", are words that an endpoint's reason may need
+_VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a model is asked. `url` and `key` are secret: a URL may carry a password.
+    """Where a model is asked. `url` and `key` are secret: a URL may carry a password, in front of the host or in its query.
 
     Args:
         url: base URL, usually ending in /v1.
         key: None where the endpoint asks for none.
-        local: on this machine, so no proxy may come between.
     """
 
     url: SecretStr
     key: SecretStr | None = None
-    local: bool = field(default=False)
 
-    @property
+    @cached_property
     def public(self) -> str:
         """The URL as it may be shown and stored: without user, password, query and fragment."""
         return public_url(self.url.get_secret_value())
 
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine, so that no proxy may come between."""
+        host = urlsplit(self.public).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
 
-def public_url(url: str) -> str:
-    """A URL without user, password, query, fragment and closing slash."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, in each form in which an endpoint may repeat it."""
+        key, parts = self.key.get_secret_value() if self.key else "", urlsplit(self.url.get_secret_value())
+        given = [parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
+        plain = [key] * (len(key) >= _KEY) + [unquote(each) for each in given if each and len(each) > 2]
+        return tuple({*plain, *map(quote, plain), *(_basic(parts.username, parts.password) if parts.username else "").split()[1:]})
 
+    def client(self, timeout: float) -> openai.AsyncOpenAI:
+        """A client that tries once. User and password go into a header and the query apart from the URL, which is logged.
 
-def client(address: Address, *, timeout: float, retries: int) -> openai.AsyncOpenAI:
-    """A client that retries refused connections, timeouts, 408, 409, 429, 5xx and replies that are cut off, with backoff."""
-    return openai.AsyncOpenAI(
-        base_url=address.url.get_secret_value(),
-        api_key=address.key.get_secret_value() if address.key else "none",
-        timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
-        max_retries=retries,
-        http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if address.local else None,
-    )
-
-
-class Reply(BaseModel):
-    """What is read of a chat completion."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+        Raises:
+            ModelError: the proxy or the certificates in the environment cannot be used.
+        """
+        failure = ""
+        parts = urlsplit(self.url.get_secret_value())
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": _basic(parts.username, parts.password)} if parts.username else {})
+        try:
+            return openai.AsyncOpenAI(
+                base_url=self.public,
+                api_key=self.key.get_secret_value() if self.key else "none",
+                timeout=openai.Timeout(timeout, connect=min(timeout, _CONNECT_TIMEOUT)),
+                max_retries=0,
+                default_headers=headers,
+                default_query=dict(parse_qsl(parts.query)),
+                http_client=openai.DefaultAioHttpClient(trust_env=not self.local, event_hooks={"response": [_bound]}),
+            )
+        except Exception as error:  # ValueError, ImportError, OSError, ssl.SSLError …, by what is wrong in the environment
+            failure = scrubbed(str(error) or type(error).__name__, self.secrets)
+        named = [name for name in _VARIABLES if os.environ.get(name) or os.environ.get(name.lower())]
+        raise ModelError(f"No connection to {self.public} can be made ({failure}); check {', '.join(named) or 'the base URL'}.")
 
 
-class _Body(BaseModel):
-    choices: list[_Choice]
-    usage: _Usage | None = None
+def _basic(user: str | None, password: str | None) -> str:
+    return "Basic " + base64.b64encode(f"{unquote(user or '')}:{unquote(password or '')}".encode()).decode()
 
 
-async def chat(asked: openai.AsyncOpenAI, model: str, messages: list[dict[str, str]], sampling: dict[str, Any]) -> Reply:
-    """Ask once (the client retries) and read the reply; a text that is missing is "" where a reason for its end is given.
+async def chat(asked: openai.AsyncOpenAI, model: str, messages: list[dict[str, str]], sampling: dict[str, Any], timeout: float) -> Reply:
+    """Ask once and read the reply, in `timeout` seconds from the request to the whole body.
 
     Raises:
-        openai.OpenAIError: the request failed.
-        ValueError: what came back is not a chat completion.
+        Fault: the try failed.
     """
-    # extra_body sends any key as it is, where the method knows only OpenAI's own
-    raw = await asked.chat.completions.with_raw_response.create(model=model, messages=messages, extra_body=sampling)  # type: ignore[arg-type]
-    body = _Body.model_validate_json(raw.content)
-    if not body.choices:
-        raise ValueError("a reply without choices")
-    choice = body.choices[0]
-    if choice.message.content is None and choice.finish_reason is None:
-        raise ValueError("a reply without content")
-    usage = body.usage or _Usage()
-    return Reply(
-        text=choice.message.content or "",
-        finish_reason=choice.finish_reason or "stop",
-        prompt_tokens=usage.prompt_tokens or 0,
-        completion_tokens=usage.completion_tokens or 0,
-    )
+    fault = None
+    try:
+        async with asyncio.timeout(timeout):
+            # extra_body sends any key as it is, where the method knows only OpenAI's own
+            raw = await asked.chat.completions.with_raw_response.create(model=model, messages=messages, extra_body=sampling)  # type: ignore[arg-type]
+        return await asyncio.to_thread(read, raw.content) if len(raw.content) > _LONG else read(raw.content)
+    except (openai.OpenAIError, TimeoutError) as error:
+        fault = _fault(error, timeout)
+    raise fault  # out here, so that it is not chained to an error that holds the headers
 
 
 async def model_names(address: Address, *, timeout: float) -> list[str]:
@@ -108,59 +117,94 @@ async def model_names(address: Address, *, timeout: float) -> list[str]:
     Raises:
         ModelError: it lists none, or cannot be asked.
     """
-    failure = None
+    fault = None
     try:
-        async with client(address, timeout=timeout, retries=1) as asked:
+        async with address.client(timeout) as asked, asyncio.timeout(timeout):
             return [model.id async for model in asked.models.list()]
-    except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-        failure = explain(error, "the model list", address, timeout=timeout, retries=1)
-    raise failure
+    except (openai.OpenAIError, TimeoutError) as error:
+        fault = _fault(error, timeout)
+    except (ValueError, TypeError, AttributeError):
+        fault = Fault(None, "{at} sent a model list that is none; check that the base URL is OpenAI-compatible.", passing=False)
+    raise ModelError(fault.sentence("the model list", address.public, 1, address.secrets))
 
 
-def unbilled(error: Exception) -> bool:
-    """Whether the failed request surely cost nothing: it was refused, or no connection was made."""
-    return isinstance(error, openai.APIStatusError) or type(error.__cause__).__name__.startswith("Connect")
+def _fault(error: Exception, timeout: float) -> Fault:
+    if isinstance(error, openai.APIStatusError):
+        headers = error.response.headers
+        final = headers.get("x-should-retry") == "false"
+        return answered(error.status_code, parsed(error.response.content), _asked_wait(headers), final)
+    causes = list(_chain(error))
+    names = " ".join(type(cause).__name__ for cause in causes)
+    if found := next((cause for cause in causes if isinstance(cause, Fault)), None):
+        return found
+    if "Certificate" in names or any("CERTIFICATE_VERIFY_FAILED" in str(cause) for cause in causes):
+        return Fault(None, "The certificate of {at} is not trusted; name the file of its authority in SSL_CERT_FILE.", passing=False)
+    if "Proxy" in names:
+        return Fault(None, "The proxy on the way to {at} refused or could not be reached; check HTTPS_PROXY and ALL_PROXY.", passing=True)
+    if "ConnectError" in names or "ConnectorError" in names:
+        return Fault(None, "{name} at {at} could not be reached in {tried}; check the base URL and its server.", passing=True)
+    if isinstance(error, TimeoutError | openai.APITimeoutError) and "ServerDisconnected" not in names and "ConnectionReset" not in names:
+        said = f"{{name}} at {{at}} did not answer in full within {timeout:g} s in {{tried}}; connect with a larger timeout."
+        return Fault(None, said, passing=True, billed=True)
+    if isinstance(error, openai.APIConnectionError):
+        said = "{at} cut the connection before the reply of {name} was whole, in {tried}; check the endpoint, and any proxy before it."
+        return Fault(None, said, passing=True, billed=True)
+    return Fault(None, f"The request to {{name}} at {{at}} failed ({type(error).__name__}); check the base URL.", passing=False)
 
 
-def explain(error: Exception, name: str, address: Address, *, timeout: float, retries: int) -> ModelError:
-    """The one sentence for a failed request. The key is in none of it, and `error` must not be chained to it: it holds the headers."""
-    tried = f"{retries + 1} tries" if retries else "1 try"
-    detail = _scrubbed(getattr(error, "message", ""), address)
-    match error:
-        case openai.AuthenticationError():
-            why = f"{address.public} refused the key for {name}; check {KEY_VARIABLE}"
-        case openai.PermissionDeniedError():
-            why = f"{address.public} does not let this key use {name}; check {KEY_VARIABLE} and the name of the model"
-        case openai.NotFoundError():
-            why = f"{address.public} has no {name}; check the name of the model and the base URL, which usually ends in /v1"
-        case openai.RateLimitError():
-            why = f"{address.public} still limits {name} after {tried} ({detail}); wait, lower concurrency, or check the account's quota"
-        case openai.APIStatusError() if _too_long(error):
-            why = f"The prompt is too long for the context of {name} ({detail}); shorten it, use a smaller batch, or lower max_tokens"
-        case openai.APIStatusError() if error.status_code >= 500:
-            why = f"{address.public} failed with status {error.status_code} on {name} after {tried} ({detail}); try again later"
-        case openai.APIStatusError():
-            why = f"{address.public} refused the request to {name} ({error.status_code}: {detail}); check the sampling parameters"
-        case openai.APITimeoutError():
-            why = f"{name} at {address.public} did not answer within {timeout:g} s in {tried}; connect with a larger timeout"
-        case openai.APIConnectionError():
-            why = f"{name} at {address.public} could not be reached or cut the connection in {tried}; check the base URL and its server"
-        case ValidationError() | ValueError() | openai.APIResponseValidationError():
-            why = f"{address.public} sent a reply to {name} that is not a chat completion; check that the base URL is OpenAI-compatible"
-        case _:
-            why = f"The request to {name} at {address.public} failed ({detail or type(error).__name__}); check base URL and {KEY_VARIABLE}"
-    return ModelError(f"{why}.")
+def _chain(error: BaseException | None) -> "list[BaseException]":
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
 
 
-def _too_long(error: openai.APIStatusError) -> bool:
-    said = f"{error.code} {error.type} {error.message}".lower()
-    return error.status_code in (400, 413, 422) and "context" in said and ("exceed" in said or "length" in said or "long" in said)
+def _asked_wait(headers: Any) -> float | None:
+    """The seconds that Retry-After asks for, as a number or as a date."""
+    said = headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,12}(\.\d*)?", said):
+        return float(said)
+    date = email.utils.parsedate_tz(said) if said else None
+    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
 
 
-def _scrubbed(text: str, address: Address) -> str:
-    """The endpoint's own words: one short line, without the key and the URL's password, which some endpoints repeat."""
-    parts = urlsplit(address.url.get_secret_value())
-    for secret in filter(None, (address.key and address.key.get_secret_value(), parts.password, parts.username)):
-        text = text.replace(secret, "***")
-    line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= 200 else f"{line[:199]}…"
+async def _bound(response: httpx.Response) -> None:
+    """Put a bound on the size of a body, before the client reads it."""
+    encoding = response.headers.pop("content-encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
+        raise Fault(None, f"{{at}} sent a reply packed as {encoding[:20]!r}, although it was asked not to.", passing=False, billed=True)
+    response.stream = _Bounded(response.stream, packed=encoding != "identity")
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """A body that ends in a fault where it is too large, unpacked no further than that."""
+
+    def __init__(self, stream: Any, packed: bool) -> None:
+        self._stream, self._unpack = stream, zlib.decompressobj(47) if packed else None  # 47: gzip or zlib, by its first bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = _LARGEST
+        async for chunk in self._stream:
+            try:
+                data = self._unpack.decompress(chunk, left + 1) if self._unpack else chunk
+            except zlib.error:
+                raise Fault(None, "{at} sent a reply that is packed and damaged, in {tried}.", passing=True, billed=True) from None
+            left -= len(data)
+            if left < 0:
+                said = f"{{at}} sent a reply of more than {_LARGEST >> 20} MB to {{name}}, which was not read on; lower max_tokens."
+                raise Fault(None, said, passing=False, billed=True)
+            yield data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _without_query(record: logging.LogRecord) -> bool:
+    """The HTTP library's log of a request shows its URL, whose query may hold a key."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(public_url(str(each)) if isinstance(each, httpx.URL) else each for each in record.args)
+    return True
+
+
+logging.getLogger(httpx.__name__).addFilter(_without_query)

@@ -27,7 +27,7 @@ class Server:
     _native: Any = field(repr=False)
 
 
-_servers: dict[Path, Server] = {}
+_servers: dict[tuple[Path, int], Server] = {}
 _starting = threading.Lock()
 
 
@@ -37,16 +37,16 @@ def serve(path: str | Path, *, slots: int = SLOTS, context: int = CONTEXT) -> Se
     Args:
         path: of a `.gguf` file.
         slots: how many requests are worked on at the same time; used when the server is started.
-        context: tokens that a prompt and its reply may have together; used when the server is started.
+        context: tokens that a prompt and its reply may have together; each context has a server of its own.
 
     Raises:
         ModelError: the file cannot be loaded.
     """
     file = Path(path).resolve()
     with _starting:
-        if file not in _servers:
-            _servers[file] = _start(file, slots, context)
-        return _servers[file]
+        if (file, context) not in _servers:
+            _servers[file, context] = _start(file, slots, context)
+        return _servers[file, context]
 
 
 def threads() -> int:

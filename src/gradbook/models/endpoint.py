@@ -1,18 +1,23 @@
 """A model as gradbook calls it: cached, bounded in concurrency and cost, each call made once."""
 
 import asyncio
+import os
+import random
 import time
 import warnings
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from gradbook import background
 from gradbook.errors import ModelError
-from gradbook.models.budget import Budget, most, used
+from gradbook.models.budget import Budget, most
 from gradbook.models.cache import CallCache, key_of
+from gradbook.models.faults import Fault, mended
+from gradbook.models.spec import ModelSpec
 from gradbook.records import Call, Spent, short_id
+from gradbook.replies import spoken
 
 if TYPE_CHECKING:  # the openai library takes half a second to import, and reading a case needs none of it
     import openai
@@ -20,21 +25,38 @@ if TYPE_CHECKING:  # the openai library takes half a second to import, and readi
     from gradbook.models.client import Address
 
 Messages = list[dict[str, str]]
+Landed = Callable[[Call], None]
 _NOTHING = Spent()
+_PATIENCE = 60.0  # seconds that are waited between the tries of one call, in all
+_BACKOFF = (0.5, 8.0)  # seconds before the second try, and at most
+
+
+@dataclass(eq=False)
+class _Asker:
+    """Who waits for a call: told by `landed`, then given `done`."""
+
+    landed: Landed
+    done: "asyncio.Future[Call]"
 
 
 @dataclass(eq=False)
 class _Flight:
-    """A call under way.
+    """A call under way; the first of its `askers` pays.
 
-    `waiting` counts the callers that wait for it, `claimed` says whether one has had the reply; `sent` says whether its
-    request has gone out. `bound` is the most that it can use, `charge` what the budget has to be charged once it is over.
+    `sent` says whether its request has gone out, `stopped` that nobody waits for it any more. `bound` is the most that it can
+    use, `charge` what the budget has to be charged once it is over.
     """
 
-    task: "asyncio.Task[dict[str, Any]]"
-    waiting: int = 0
-    claimed: bool = False
+    key: str
+    messages: Messages
+    sampling: dict[str, Any]
+    replicate: int
+    askers: list[_Asker] = field(default_factory=list)
+    task: "asyncio.Task[None] | None" = None
     sent: bool = False
+    stopped: bool = False
+    holds: bool = False
+    call: Call | None = None
     bound: Spent = _NOTHING
     charge: Spent = _NOTHING
 
@@ -42,53 +64,42 @@ class _Flight:
 class Model:
     """An LLM behind an OpenAI-compatible endpoint; made by `connect()`.
 
+    A copy, a pickled model and one in a forked child connect anew, with the key from the environment and without the budget.
+
     Args:
-        name: as the endpoint knows it.
-        identity: what calls are cached under: base URL and name, or "sha256:…" of local weights.
-        kind: "embedded" or "remote".
+        spec: what `connect` has found out.
         address: gives the place to ask; called once, at the first call that is not in the cache.
-        sampling: sent with every request as it is; None values are left out.
-        concurrency: how many requests may be under way at the same time.
-        price: for a million tokens of prompt and of reply, or None.
         budget: a limit that may be shared with other models, or None.
         cache: of finished calls, or None for none.
-        retries: how often a request is tried again.
-        timeout: for one try, in seconds.
-        seeded: whether the endpoint is sent the seed.
     """
 
     def __init__(
-        self,
-        name: str,
-        *,
-        identity: str,
-        kind: Literal["embedded", "remote"],
-        address: "Callable[[], Address]",
-        sampling: dict[str, Any],
-        concurrency: int,
-        price: tuple[float, float] | None = None,
-        budget: Budget | None = None,
-        cache: CallCache | None = None,
-        retries: int = 5,
-        timeout: float = 300.0,
-        seeded: bool = True,
+        self, spec: ModelSpec, address: "Callable[[], Address]", budget: Budget | None = None, cache: CallCache | None = None
     ) -> None:
-        self.name, self.identity, self.kind = name, identity, kind
-        self.sampling = {key: value for key, value in sampling.items() if value is not None}
-        self.concurrency, self.price, self.budget, self.cache = concurrency, price, budget, cache
-        self.retries, self.timeout, self.seeded = retries, timeout, seeded
+        self.spec, self.budget, self.cache = spec, budget, cache
+        self.name, self.identity, self.kind, self.sampling = spec.name, spec.identity, spec.kind, spec.sampling
+        self.concurrency, self.price, self.seeded = spec.concurrency, spec.price, spec.seeded
+        self.retries, self.timeout = spec.retries, spec.timeout
         self.cached = 0
         self._spent = _NOTHING
         self._find_address = address
+        self._closer: weakref.finalize[..., Model] | None = None
+        self._start()
+        _models.add(self)
+
+    def _start(self) -> None:
+        """Hold no connection and no call: at first, and in a forked child, which shares neither with its parent."""
         self._opened: asyncio.Future[tuple[Address, openai.AsyncOpenAI]] | None = None
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = asyncio.Semaphore(self.concurrency)
         self._flights: dict[str, _Flight] = {}
-        self._unclaimed: set[str] = set()  # calls that were paid after whoever asked had been stopped: the next to ask has paid
+
+    def __reduce__(self) -> tuple[Callable[[ModelSpec], "Model"], tuple[ModelSpec]]:
+        return ModelSpec.connect, (self.spec,)
 
     def __repr__(self) -> str:
         spent = self._spent
-        where = "on this machine" if self.kind == "embedded" else f"at {self.identity.removesuffix(self.name).rstrip()}"
-        cost = f", {spent.cost:.4f} spent" if self.price and self.kind == "remote" else ""
+        where = "on this machine" if self.kind == "embedded" else f"at {self.spec.base_url}"
+        cost = f", {spent.cost:.4f} spent" if spent.cost else ""
         tokens = spent.prompt_tokens + spent.completion_tokens
         return f"<Model {self.name} {where}: {spent.calls} calls, {tokens:,} tokens, {self.cached} calls from the cache{cost}>"
 
@@ -113,134 +124,197 @@ class Model:
 
     def key(self, messages: Messages, *, seed: int | None = None, replicate: int = 0) -> str:
         """The content address of a call."""
-        sampling = self.sampling if seed is None else {**self.sampling, "seed": seed}
-        return key_of(self.identity, messages, sampling, replicate)
+        return key_of(self.identity, self._as_sent(messages), self._with_seed(seed), replicate)
 
-    async def complete(
-        self, messages: Messages, *, seed: int | None = None, replicate: int = 0, landed: Callable[[Call], None] = lambda _: None
-    ) -> Call:
+    async def complete(self, messages: Messages, *, seed: int | None = None, replicate: int = 0, landed: Landed | None = None) -> Call:
         """One call: from the cache, from an identical call that is under way, or from the endpoint.
 
-        Cancelling stops a local model at once. A request that has gone out to a remote one will be paid anyway: it
-        finishes in the background and its reply is cached, so asking again finds it.
+        A reply that was cut off, or that says nothing beside its thoughts, is returned and not cached: asking again makes it again.
+        Cancelling stops a local model at once. A request that has gone out to a remote one will be paid anyway: it ends in the
+        background, is told to `landed` and cached, and nobody else waits for it; its slot is free at once.
 
         Args:
             messages: of the chat, each with `role` and `content`.
             seed: makes the sample repeatable as far as the endpoint can; part of the call's address.
             replicate: number of an independent sample of the same call.
+            landed: told the call once it has ended well, on the background loop and before it is cached; its `cached` is False for
+                the one who pays, also where that one was cancelled meanwhile.
 
         Raises:
             BudgetExceeded: the call could pass the budget, so it was not made.
             ModelError: the endpoint refused, did not answer, or answered nonsense; retries are used up.
         """
-        work = self._complete(messages, seed, replicate, landed)
-        if asyncio.get_running_loop() is background.loop():
-            return await work
-        return await asyncio.wrap_future(background.submit(work))
+        return await background.here(self._complete(messages, seed, replicate, landed or (lambda _: None)))
 
-    async def _complete(self, messages: Messages, seed: int | None, replicate: int, landed: Callable[[Call], None]) -> Call:
-        sampling = self.sampling if seed is None else {**self.sampling, "seed": seed}
-        key = key_of(self.identity, messages, sampling, replicate)
-        looked_up = self.cache is not None and key not in self._flights  # a flight may have cached its reply and not landed yet
-        value, fresh = self.cache.get(key) if looked_up else None, False
+    def _as_sent(self, messages: Messages) -> Messages:
+        """The messages as the endpoint gets them: whole characters, and the system's within the user's where it takes none."""
+        sent = [{**message, "content": mended(message["content"])} for message in messages]
+        if self.spec.merge_system and len(sent) > 1 and sent[0]["role"] == "system":
+            system, first, *rest = sent
+            return [{**first, "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        return sent
+
+    def _with_seed(self, seed: int | None) -> dict[str, Any]:
+        return self.sampling if seed is None else {**self.sampling, "seed": seed}
+
+    async def _complete(self, messages: Messages, seed: int | None, replicate: int, landed: Landed) -> Call:
+        sent, sampling = self._as_sent(messages), self._with_seed(seed)
+        key = key_of(self.identity, sent, sampling, replicate)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = _Flight(key, sent, sampling, replicate)
+            if call := self._look_up(flight):
+                self.cached += 1
+                landed(call)
+                return call
+            self._flights[key] = flight
+            flight.task = asyncio.ensure_future(self._fly(flight))
+        asker = _Asker(landed, asyncio.get_running_loop().create_future())
+        flight.askers.append(asker)
+        if flight.call is not None:  # it is being cached
+            self._tell(flight, asker, paid=False)
+        try:
+            return await asker.done
+        except asyncio.CancelledError:
+            self._leave(flight, asker)
+            raise
+
+    def _look_up(self, flight: _Flight) -> Call | None:
+        """The call as it is in the cache; a row that holds no reply is as good as none."""
+        value = self.cache.get(flight.key) if self.cache else None
         if value is None:
-            value, fresh = await self._join(key, messages, sampling)
-        elif key in self._unclaimed:
-            self._unclaimed.discard(key)
-            fresh = True
-        self.cached += not fresh
-        call = Call(
-            key=key,
-            model=self.name,
-            messages=tuple(messages),
-            sampling=sampling,
-            replicate=replicate,
-            cost=used(value["prompt_tokens"], value["completion_tokens"], self.price).cost if self.price else None,
-            cached=not fresh,
-            **value,
+            return None
+        try:
+            call = self._call(flight, cached=True, **value)
+        except (TypeError, ValueError):
+            return None
+        return call if _is_reply(call) else None
+
+    def _call(self, flight: _Flight, **value: Any) -> Call:
+        prompt, completion, cost = value.get("prompt_tokens"), value.get("completion_tokens"), None
+        if self.price and prompt is not None and completion is not None:
+            cost = (prompt * self.price[0] + completion * self.price[1]) / 1e6
+        messages = tuple(flight.messages)
+        return Call(
+            key=flight.key, model=self.name, messages=messages, sampling=flight.sampling, replicate=flight.replicate, cost=cost, **value
         )
-        landed(call)
-        return call
 
-    async def _join(self, key: str, messages: Messages, sampling: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-        """The reply of the one flight for `key`, and whether this caller is the first to get it, and so has paid for it."""
-        flight = self._flights.get(key) or self._take_off(key, messages, sampling)
-        flight.waiting += 1
+    def _tell(self, flight: _Flight, asker: _Asker, paid: bool) -> None:
+        """Let one asker know; what goes wrong on its side is its own affair and not the others'."""
+        call = flight.call.model_copy(update={"cached": not paid}) if flight.call else None
+        if call is None or (asker.done.cancelled() and not paid):
+            return
+        self.cached += not paid
         try:
-            value = await asyncio.shield(flight.task)
-            first, flight.claimed = not flight.claimed, True
-            return value, first
-        finally:
-            flight.waiting -= 1
-            self._keep_unclaimed(key, flight)
-            if not flight.waiting and not flight.task.done() and not (flight.sent and self.kind == "remote"):
-                flight.task.cancel()
-                self._land(key, flight)
-
-    def _take_off(self, key: str, messages: Messages, sampling: dict[str, Any]) -> _Flight:
-        async def fly() -> dict[str, Any]:
-            return await self._make(key, messages, sampling, flight)
-
-        flight = self._flights[key] = _Flight(asyncio.ensure_future(fly()))
-        flight.task.add_done_callback(lambda _: self._land(key, flight))
-        return flight
-
-    def _land(self, key: str, flight: _Flight) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        if flight.task.done() and not flight.task.cancelled():
-            flight.task.exception()  # nobody may be waiting any more, and asyncio would complain in the notebook
-            self._keep_unclaimed(key, flight)
-
-    def _keep_unclaimed(self, key: str, flight: _Flight) -> None:
-        """Remember a reply that is there and that nobody has had, or waits for any more."""
-        task = flight.task
-        if not flight.waiting and not flight.claimed and task.done() and not task.cancelled() and not task.exception():
-            self._unclaimed.add(key)
-
-    async def _make(self, key: str, messages: Messages, sampling: dict[str, Any], flight: _Flight) -> dict[str, Any]:
-        """Make the request within the bounds and put its reply into the cache."""
-        async with self._slots:
-            if self.budget is None:
-                value = await self._request(messages, sampling, flight)
+            asker.landed(call)
+        except Exception as error:
+            if asker.done.done():
+                warnings.warn(f"A call that was stopped and paid was not written down. {error}", RuntimeWarning, stacklevel=2)
             else:
-                value = await self._within(self.budget, messages, sampling, flight)
-        if self.cache:
-            try:
-                self.cache.put(key, value)
-            except ModelError as error:  # the reply is paid and must not be lost with it
-                warnings.warn(f"A reply was not cached. {error}", RuntimeWarning, stacklevel=2)
-        return value
+                asker.done.set_exception(error)
 
-    async def _within(self, budget: Budget, messages: Messages, sampling: dict[str, Any], flight: _Flight) -> dict[str, Any]:
-        flight.bound = most(messages, sampling, self.price, budget)
-        await budget.reserve(flight.bound)
+    def _leave(self, flight: _Flight, asker: _Asker) -> None:
+        """Stop waiting: a call that is not paid yet is forgotten, one that is goes on alone and gives its slot back."""
+        goes_on = flight.sent and (self.kind == "remote" or flight.call is not None)
+        if flight.askers[0] is not asker or not goes_on:
+            flight.askers.remove(asker)
+        if asker.done.done() and not asker.done.cancelled():
+            asker.done.exception()  # it came in the moment of cancelling, and asyncio would complain that nobody has seen it
+        if any(not each.done.cancelled() for each in flight.askers):
+            return
+        flight.stopped = True
+        self._land(flight)
+        if goes_on:
+            self._give_back(flight)
+        elif flight.task:
+            flight.task.cancel()
+
+    def _land(self, flight: _Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    def _give_back(self, flight: _Flight) -> None:
+        if flight.holds:
+            flight.holds = False
+            self._slots.release()
+
+    async def _fly(self, flight: _Flight) -> None:
+        """Make the call, tell all who ask for it, cache it."""
+        failure: BaseException | None = None
         try:
-            return await self._request(messages, sampling, flight)
+            waited = self._slots.locked()
+            await self._slots.acquire()
+            flight.holds = True
+            # another kernel may have made the call while this one waited
+            known = self._look_up(flight) if waited else None
+            flight.call = known or await self._within(flight)
+            if not known:
+                self._spent += Spent.of(flight.call)
+            for number, asker in enumerate(list(flight.askers)):
+                self._tell(flight, asker, paid=number == 0 and not known)
+            self._give_back(flight)
+            if not known and self.cache and _is_reply(flight.call):
+                await self._keep(self.cache, flight.call)
+        except Exception as error:
+            failure = error
         finally:
-            budget.settle(flight.bound, flight.charge)
+            self._give_back(flight)
+            self._land(flight)
+        for asker in flight.askers:
+            if asker.done.done():
+                continue
+            if failure or flight.call is None:
+                asker.done.set_exception(failure or asyncio.CancelledError())
+            else:
+                paid = asker is flight.askers[0] and not known
+                asker.done.set_result(flight.call.model_copy(update={"cached": not paid}))
 
-    async def _request(self, messages: Messages, sampling: dict[str, Any], flight: _Flight) -> dict[str, Any]:
-        import openai
+    async def _keep(self, cache: CallCache, call: Call) -> None:
+        value = call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"})
+        try:
+            if not cache.put(call.key, value, wait=False):
+                await asyncio.to_thread(cache.put, call.key, value)
+        except ModelError as error:  # the reply is paid and must not be lost with it
+            warnings.warn(f"A reply was not cached. {error}", RuntimeWarning, stacklevel=2)
 
-        from gradbook.models.client import chat, explain, unbilled
+    async def _within(self, flight: _Flight) -> Call:
+        """Make the call within the budget."""
+        if self.budget is None:
+            return await self._request(flight)
+        flight.bound = most(flight.messages, flight.sampling, self.price, self.budget)
+        await self.budget.reserve(flight.bound)
+        try:
+            return await self._request(flight)
+        finally:
+            self.budget.settle(flight.bound, flight.charge)
+
+    async def _request(self, flight: _Flight) -> Call:
+        from gradbook.models.client import chat
 
         address, client = await self._open()
-        sent = {key: value for key, value in sampling.items() if key != "seed" or self.seeded}
-        flight.sent = True
-        started = time.monotonic()
-        failure = None
-        try:
-            reply = await chat(client, self.name, messages, sent)
-        except (openai.OpenAIError, ValueError) as error:
-            failure = explain(error, self.name, address, timeout=self.timeout, retries=self.retries)
-            flight.charge = _NOTHING if unbilled(error) else flight.bound
-        if failure:  # raised out here, so that it is not chained to an error that holds the headers
-            raise failure
-        spent = used(reply.prompt_tokens, reply.completion_tokens, self.price)
-        self._spent += spent
-        flight.charge = spent if reply.prompt_tokens else flight.bound  # an endpoint that counts nothing must not run on for ever
-        return {**reply.model_dump(), "seconds": round(time.monotonic() - started, 4)}
+        sampling = {key: value for key, value in flight.sampling.items() if key != "seed" or self.seeded}
+        failure: ModelError | None = None
+        waited, tries, billed = 0.0, 0, False
+        while failure is None:
+            flight.sent, started, tries = True, time.monotonic(), tries + 1
+            try:
+                reply = await chat(client, self.name, flight.messages, sampling, self.timeout)
+            except Fault as fault:
+                billed |= fault.billed
+                pause = fault.wait if fault.wait is not None else min(_BACKOFF[0] * 2 ** (tries - 1), _BACKOFF[1]) * random.uniform(0.75, 1)
+                waited += pause
+                if not fault.passing or tries > self.retries or waited > _PATIENCE or flight.stopped:
+                    failure = ModelError(fault.sentence(self.name, address.public, tries, address.secrets))
+                    flight.charge = flight.bound if billed else _NOTHING
+                else:
+                    flight.sent = False
+                    await asyncio.sleep(pause)
+                continue
+            call = self._call(flight, **vars(reply), seconds=round(time.monotonic() - started, 4))
+            spent = Spent.of(call)
+            flight.charge = flight.bound if spent.unknown else spent  # an endpoint that counts nothing must not run on for ever
+            return call
+        raise failure  # out here, so that it is not chained to the fault
 
     async def _open(self) -> "tuple[Address, openai.AsyncOpenAI]":
         """The address and its client, found once; starting a local server takes seconds and must not stop the loop."""
@@ -249,14 +323,35 @@ class Model:
         return await asyncio.shield(self._opened)
 
     async def _connect(self) -> "tuple[Address, openai.AsyncOpenAI]":
-        from gradbook.models.client import client
-
         address = await asyncio.to_thread(self._find_address)
-        opened = client(address, timeout=self.timeout, retries=self.retries)
+        opened = address.client(self.timeout)
         # sockets that are collected in another thread leave the loop's selector with dead entries, and a new socket that gets
         # the same number then never wakes: the client has to be closed on its loop
-        weakref.finalize(self, _close, opened).atexit = False
+        self._closer = weakref.finalize(self, _close, opened)
+        self._closer.atexit = False
         return address, opened
+
+
+def _is_reply(call: Call) -> bool:
+    """Whether it says something beside its thoughts, and was not cut off: only then is it worth keeping for good."""
+    return call.finish_reason != "length" and bool(spoken(call.text).strip())
+
+
+_models: "weakref.WeakSet[Model]" = weakref.WeakSet()
+
+
+_parents: list[Any] = []  # clients of the parent: closing one in the child would take its sockets from the parent's selector
+
+
+def _start_anew() -> None:
+    for model in _models:
+        if model._closer is not None:
+            _parents.append((model._closer.detach(), model._opened))
+        model._start()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 def _close(client: "openai.AsyncOpenAI") -> None:

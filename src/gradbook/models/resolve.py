@@ -3,7 +3,7 @@
 import os
 from functools import cache as memoize
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -15,6 +15,10 @@ from gradbook.models.budget import Budget
 from gradbook.models.cache import CallCache
 from gradbook.models.endpoint import Model
 from gradbook.models.registry import DEFAULT, MODELS
+from gradbook.models.spec import ModelSpec, public_url
+
+if TYPE_CHECKING:
+    from gradbook.models.client import Address
 
 OPENAI_URL = "https://api.openai.com/v1"
 _SAMPLING = {"temperature": 0.5, "top_p": 0.95}
@@ -29,8 +33,8 @@ _LIST_TIMEOUT = 20.0
 def connect(
     name: str | None = None,
     *,
-    base_url: str | None = None,
-    api_key: str | None = None,
+    base_url: str | SecretStr | None = None,
+    api_key: str | SecretStr | None = None,
     sampling: dict[str, Any] | None = None,
     concurrency: int | None = None,
     price: tuple[float, float] | None = None,
@@ -39,12 +43,14 @@ def connect(
     retries: int = 5,
     timeout: float | None = None,
     seeded: bool = True,
+    merge_system: bool = False,
+    context: int | None = None,
     progress: bool = True,
 ) -> Model:
     """A model: `name`, else GRADBOOK_MODEL, else the only one of the endpoint in the environment, else the embedded default.
 
-    A name of known weights (see `gradbook models`) or a path that ends in `.gguf` means a model on this machine, unless
-    `base_url` is given. Any other name means an OpenAI-compatible endpoint: OpenAI's own, or OPENAI_BASE_URL.
+    A name of known weights (see `gradbook models`), a path that ends in `.gguf` or `hf:OWNER/REPO/FILE.gguf` means a model on
+    this machine, unless `base_url` is given. Any other name means an OpenAI-compatible endpoint: OpenAI's own, or OPENAI_BASE_URL.
 
     Args:
         name: of the model.
@@ -57,29 +63,89 @@ def connect(
         budget: stops calls before it is passed; may be shared with other models.
         cache: keep finished calls in the user's call cache (True), nowhere (False), in this file or in this CallCache.
         retries: how often a request that failed in passing is tried again.
-        timeout: for one try, in seconds; by default 300, embedded 3600.
+        timeout: for one try, from the request to the whole reply, in seconds; by default 300, embedded 3600.
         seeded: send seeds; False for an endpoint that refuses them.
+        merge_system: put the system message into the user's, for an endpoint that takes none.
+        context: tokens that a prompt and its reply may have together in an embedded model; by default 4096.
         progress: show a bar while weights are fetched.
 
     Raises:
         ModelError: no such model, no endpoint for it, weights that cannot be had, or a call cache that cannot be used.
     """
-    name = name or os.environ.get("GRADBOOK_MODEL") or None
-    url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-    key = api_key or os.environ.get("OPENAI_API_KEY") or None
-    settings = {"budget": budget, "cache": _cache(cache), "retries": retries, "seeded": seeded}
-    given = {"sampling": sampling or {}, "concurrency": concurrency, "timeout": timeout}
-    if not base_url and (_is_embedded(name) if name else not (url or key)):
-        return _embedded(name or DEFAULT, progress, price=price or _FREE, **settings, **_defaults("embedded", **given))
-    if not (url or key):
+    # wrapped from the first line on: a verbose traceback prints local variables
+    api_key, key_name = (_wrapped(api_key), "api_key") if api_key else (_environment("OPENAI_API_KEY"), "OPENAI_API_KEY")
+    here = not base_url
+    base_url, url_name = (_wrapped(base_url), "base_url") if base_url else (_environment("OPENAI_BASE_URL"), "OPENAI_BASE_URL")
+    name = (name or os.environ.get("GRADBOOK_MODEL") or "").strip() or None
+    settings: dict[str, Any] = {"retries": retries, "seeded": seeded, "merge_system": merge_system}
+    given: dict[str, Any] = {"sampling": sampling or {}, "concurrency": concurrency, "timeout": timeout}
+    if here and (_is_embedded(name) if name else not (base_url or api_key)):
+        settings |= {"price": price or _FREE, "context": context, **_defaults("embedded", **given)}
+        return _embedded(name or DEFAULT, progress, settings, budget, _cache(cache))
+    if not (base_url or api_key):
         raise ModelError(
             f"There is no endpoint for {name!r}; set OPENAI_API_KEY or OPENAI_BASE_URL, or take an embedded model: {', '.join(MODELS)}."
         )
-    return _remote(name, url or OPENAI_URL, key, price=price, **settings, **_defaults("remote", **given))
+    address = _address(_checked_url(base_url or SecretStr(OPENAI_URL), url_name), api_key and _checked_key(api_key, key_name))
+    settings |= {"price": price, **_defaults("remote", **given)}
+    return _remote(name or _only_model(address), address, settings, budget, _cache(cache))
+
+
+def from_spec(spec: ModelSpec) -> Model:
+    """The model of a spec, in any process; see `ModelSpec.connect`."""
+    cache = CallCache(spec.cache) if spec.cache else None
+    if spec.kind == "embedded":
+        settings = spec.model_dump(exclude={"name", "identity", "kind", "base_url", "weights", "cache"})
+        model = _embedded(spec.weights or spec.name, True, settings, None, cache)
+        if model.identity != spec.identity:
+            raise ModelError(f"The weights {spec.weights} are {model.identity} here, not {spec.identity}; fetch those that the model had.")
+        return model
+    url, key = _environment("OPENAI_BASE_URL"), _environment("OPENAI_API_KEY")
+    if url is None or public_url(url.get_secret_value()) != spec.base_url:  # the environment's may have a password
+        url = SecretStr(spec.base_url or OPENAI_URL)
+    address = _address(_checked_url(url, "OPENAI_BASE_URL"), key and _checked_key(key, "OPENAI_API_KEY"))
+    return Model(spec, lambda: address, cache=cache)
+
+
+def _environment(name: str) -> SecretStr | None:
+    return _wrapped(os.environ.get(name) or "") or None
+
+
+def _wrapped(value: str | SecretStr) -> SecretStr:
+    """A secret without white space round it."""
+    return SecretStr((value if isinstance(value, str) else value.get_secret_value()).strip())
+
+
+def _checked_key(key: SecretStr, name: str) -> SecretStr:
+    """The key; a header takes nothing but plain signs."""
+    for place, sign in enumerate(key.get_secret_value(), start=1):
+        if not "!" <= sign <= "~":
+            what = "a line break" if sign in "\r\n" else "a curly quote" if sign in "“”‘’„‚" else f"U+{ord(sign):04X}"
+            raise ModelError(f"The key in {name} holds {what} as character {place}, which no key has; copy it anew.")
+    return key
+
+
+def _checked_url(url: SecretStr, name: str) -> SecretStr:
+    """The base URL; what is wrong with it is told without it, since it may hold a password."""
+    fault = ""
+    if any(sign <= " " or sign == "\x7f" for sign in url.get_secret_value()):
+        fault = "holds a blank, a line break or a control character"
+    elif not url.get_secret_value().lower().startswith(("http://", "https://")):
+        fault = "must begin with http:// or https://"
+    else:
+        try:
+            parts = urlsplit(url.get_secret_value())
+            fault = "" if parts.hostname and parts.port != 0 else "names no host or an impossible port"
+            (parts.hostname or "").encode("idna")
+        except ValueError:
+            fault = "has an address or a port that is none"
+    if fault:
+        raise ModelError(f"The base URL in {name} {fault}; it should look like http://localhost:8000/v1.")
+    return url
 
 
 def _is_embedded(name: str) -> bool:
-    return name in MODELS or name.endswith(".gguf")
+    return name in MODELS or name.endswith(".gguf") or name.startswith(weights.HUB)
 
 
 def _defaults(kind: str, sampling: dict[str, Any], concurrency: int | None, timeout: float | None) -> dict[str, Any]:
@@ -98,15 +164,30 @@ def _cache(cache: bool | str | Path | CallCache) -> CallCache | None:
     return cache if isinstance(cache, CallCache) else CallCache(cache)
 
 
-def _embedded(name: str, progress: bool, **settings: Any) -> Model:
+def _embedded(name: str, progress: bool, settings: dict[str, Any], budget: Budget | None, cache: CallCache | None) -> Model:
+    place: str | Path = name
     if name in MODELS:
         path, digest = weights.fetch(name, progress), MODELS[name].sha256
+    elif name.startswith(weights.HUB):
+        path, digest = weights.fetch_hub(name, progress)
     else:
-        path = Path(name).expanduser()
+        path = place = Path(name).expanduser().absolute()
         embedded.check(path)
         digest = _digest(path.resolve(), path.stat().st_mtime_ns)
-        name = path.stem
-    return Model(name, identity=f"sha256:{digest}", kind="embedded", address=lambda: _local(path), **settings)
+    spec = _spec(
+        name if name in MODELS else path.stem,
+        f"sha256:{digest}",
+        kind="embedded",
+        weights=str(place),
+        cache=cache and str(cache.path),
+        **settings,
+    )
+    return Model(spec, lambda: _local(path, spec.context), budget, cache)
+
+
+def _spec(name: str, identity: str, *, sampling: dict[str, Any], **settings: Any) -> ModelSpec:
+    sent = {key: value for key, value in sampling.items() if value is not None}
+    return ModelSpec(name=name, identity=identity, sampling=sent, **settings)
 
 
 @memoize
@@ -114,24 +195,23 @@ def _digest(path: Path, modified: int) -> str:
     return weights.sha256(path)
 
 
-def _local(path: Path) -> Any:
+def _address(url: SecretStr, key: SecretStr | None) -> "Address":
     from gradbook.models.client import Address
 
-    server = embedded.serve(path)
-    return Address(SecretStr(server.url), SecretStr(server.key), local=True)
+    return Address(url, key)
 
 
-def _remote(name: str | None, url: str, key: str | None, **settings: Any) -> Model:
-    from gradbook.models.client import Address
-
-    address = Address(SecretStr(url), SecretStr(key) if key else None)
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ModelError(f"The base URL {address.public} must begin with http:// or https://.")
-    name = name or _only_model(address)
-    return Model(name, identity=f"{address.public} {name}", kind="remote", address=lambda: address, **settings)
+def _local(path: Path, context: int | None) -> "Address":
+    server = embedded.serve(path, context=context or embedded.CONTEXT)
+    return _address(SecretStr(server.url), SecretStr(server.key))
 
 
-def _only_model(address: Any) -> str:
+def _remote(name: str, address: "Address", settings: dict[str, Any], budget: Budget | None, cache: CallCache | None) -> Model:
+    spec = _spec(name, f"{address.public} {name}", kind="remote", base_url=address.public, cache=cache and str(cache.path), **settings)
+    return Model(spec, lambda: address, budget, cache)
+
+
+def _only_model(address: "Address") -> str:
     from gradbook.models.client import model_names
 
     names = background.run(model_names(address, timeout=_LIST_TIMEOUT))

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from gradbook.errors import ModelError
 from gradbook.models.registry import MODELS, Weights
 
+HUB = "hf:"  # before OWNER/REPO/FILE.gguf
 HUB_TIMEOUT = 3.0  # seconds: a hub that is out of reach must not hold up the carrier
 _CHUNK = 1 << 20
 
@@ -44,11 +45,7 @@ def path(name: str) -> Path:
 
 def installed(name: str) -> bool:
     """Whether the weights are here and were found right; takes no time, as the hash was checked when they were fetched."""
-    target = path(name)
-    try:
-        return json.loads(_marker(target).read_text()) == _fingerprint(target, MODELS[name].sha256)
-    except (OSError, ValueError):
-        return False
+    return _checked_digest(path(name)) == MODELS[name].sha256
 
 
 def table() -> list[dict[str, Any]]:
@@ -90,6 +87,47 @@ def fetch(name: str, progress: bool = True) -> Path:
     except OSError as error:
         raise ModelError(f"Cannot keep {name} in {target.parent} ({error}); name another folder in GRADBOOK_WEIGHTS.") from None
     return target
+
+
+def fetch_hub(name: str, progress: bool = True) -> tuple[Path, str]:
+    """The file `hf:OWNER/REPO/FILE.gguf` and its SHA-256, which is printed when it is fetched; kept under the folder of the weights.
+
+    Raises:
+        ModelError: a name of another form, Hugging Face is out of reach or has no such file, or it cannot be kept.
+    """
+    parts = name.removeprefix(HUB).split("/")
+    if len(parts) < 3 or not name.endswith(".gguf") or any(part in ("", ".", "..") for part in parts):
+        raise ModelError(f"{name!r} should look like hf:OWNER/REPO/FILE.gguf.")
+    repo, filename = "/".join(parts[:2]), "/".join(parts[2:])
+    target = folder() / "hub" / repo / filename
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not (digest := _checked_digest(target)):
+                if not target.exists():
+                    partial = target.with_suffix(".partial")
+                    try:
+                        _download(repo, filename, partial, progress, None)
+                        partial.replace(target)
+                    finally:
+                        partial.unlink(missing_ok=True)
+                digest = sha256(target)
+                _mark(target, digest)
+                print(f"{name}: SHA-256 {digest}")
+    except _Unavailable as error:
+        raise ModelError(f"Cannot fetch {name}: {error}; check the name and the network, or put the file at {target} by hand.") from None
+    except OSError as error:
+        raise ModelError(f"Cannot keep {name} in {target.parent} ({error}); name another folder in GRADBOOK_WEIGHTS.") from None
+    return target, digest
+
+
+def _checked_digest(target: Path) -> str | None:
+    """The hash of a file that has not changed since it was taken."""
+    try:
+        found = json.loads(_marker(target).read_text())
+        return str(found["sha256"]) if found == _fingerprint(target, found["sha256"]) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def sha256(file: Path) -> str:
@@ -138,6 +176,10 @@ def _from_first(weights: Weights, partial: Path, progress: bool) -> None:
 
 def from_hub(weights: Weights, partial: Path, progress: bool) -> None:
     """Fetch from Hugging Face, unless it is offline, out of reach or holds another file by now."""
+    _download(weights.repo, weights.filename, partial, progress, weights.sha256)
+
+
+def _download(repo: str, filename: str, partial: Path, progress: bool, digest: str | None) -> None:
     import huggingface_hub as hub
     from huggingface_hub import constants
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -149,11 +191,11 @@ def from_hub(weights: Weights, partial: Path, progress: bool) -> None:
         disable_progress_bars()
     try:
         # hf_hub_download retries for 20 s and more where there is no network; this asks once.
-        there = hub.get_hf_file_metadata(hub.hf_hub_url(weights.repo, weights.filename), timeout=HUB_TIMEOUT)
-        if there.etag != weights.sha256:
-            raise _Unavailable(f"Hugging Face's {weights.repo} holds another {weights.filename} by now")
+        there = hub.get_hf_file_metadata(hub.hf_hub_url(repo, filename), timeout=HUB_TIMEOUT)
+        if digest and there.etag != digest:
+            raise _Unavailable(f"Hugging Face's {repo} holds another {filename} by now")
         with tempfile.TemporaryDirectory(dir=partial.parent) as scratch:
-            Path(hub.hf_hub_download(weights.repo, weights.filename, revision=there.commit_hash, local_dir=scratch)).replace(partial)
+            Path(hub.hf_hub_download(repo, filename, revision=there.commit_hash, local_dir=scratch)).replace(partial)
     except _Unavailable:
         raise
     except Exception as error:  # the hub's client lets its transport's own errors through, whose classes change with its version

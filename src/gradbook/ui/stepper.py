@@ -187,7 +187,7 @@ class Stepper(w.VBox):
 
     async def _score(self, *steps: int) -> None:
         variable = self.case[steps[-1]].variable
-        for prompt in dict.fromkeys(self.case.runner.scorable(self.case[step], variable) for step in steps):
+        for prompt in dict.fromkeys(self.case.runner.scorable(self.case[step], self.effect.split, variable) for step in steps):
             await self.case.runner.score(prompt, self.effect.split)
 
     async def _measure(self) -> int:

@@ -1,0 +1,61 @@
+"""What `connect` has found out about a model, without a key or password: enough to connect again, in any process."""
+
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from gradbook.records import Record
+
+if TYPE_CHECKING:
+    from gradbook.models.endpoint import Model
+
+
+class ModelSpec(Record):
+    """A model, frozen, as JSON or a pickle may hold it. A budget is not part of it: it cannot be shared with another process.
+
+    Args:
+        name: as the endpoint knows it.
+        identity: what calls are cached under: base URL and name, or "sha256:…" of local weights.
+        kind: "embedded" or "remote".
+        sampling: sent with every request as it is.
+        base_url: of a remote model, without user, password and query.
+        concurrency: how many requests may be under way at the same time.
+        price: for a million tokens of prompt and of reply, or None.
+        retries: how often a request that failed in passing is tried again.
+        timeout: for one try, from the request to the whole reply, in seconds.
+        seeded: whether the endpoint is sent the seed.
+        merge_system: put the system message into the user's.
+        context: tokens that a prompt and its reply may have together in an embedded model.
+        weights: name or path of an embedded model's.
+        cache: path of the call cache, or None for none.
+    """
+
+    name: str
+    identity: str
+    kind: Literal["embedded", "remote"]
+    sampling: dict[str, Any]
+    base_url: str | None = None
+    concurrency: int
+    price: tuple[float, float] | None = None
+    retries: int = 5
+    timeout: float = 300.0
+    seeded: bool = True
+    merge_system: bool = False
+    context: int | None = None
+    weights: str | None = None
+    cache: str | None = None
+
+    def connect(self) -> "Model":
+        """The model, with its key from the environment.
+
+        Raises:
+            ModelError: weights that cannot be had or have another hash, or a call cache that cannot be used.
+        """
+        from gradbook.models.resolve import from_spec
+
+        return from_spec(self)
+
+
+def public_url(url: str) -> str:
+    """A URL without user, password, query, fragment and closing slash."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))

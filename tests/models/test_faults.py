@@ -1,0 +1,235 @@
+"""The faults of endpoints: what one sends, what the user reads, and whether it is tried again."""
+
+import gzip
+import json
+import time
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradbook import background
+from gradbook.errors import ModelError
+from gradbook.models import Budget, connect
+from gradbook.models.faults import clean, mended, scrubbed
+from models.conftest import KEY, together, user
+from stub import Said, Stub
+
+
+def error(status, message, headers=None, **more):
+    return Said(status, {"error": {"message": message, **more}}, headers or {})
+
+
+def whole(content="hello", **choice):
+    return {"choices": [{"message": {"content": content}, "finish_reason": "stop", **choice}]}
+
+
+# what the endpoint sends, what the user reads, how many requests are made with two retries
+FAULTS = [
+    (error(401, "Bad key " + KEY), r"refused the key for stub \(401: Bad key \*\*\*\); check OPENAI_API_KEY\.", 1),
+    (error(402, "Insufficient credits"), r"wants to be paid .*\(402: Insufficient credits\); check the account's credit", 1),
+    (error(403, "Country not supported"), r"does not let this key use stub \(403: Country not supported\); check", 1),
+    (error(404, "No model stub"), r"has no stub \(404: No model stub\); check the name of the model and the base URL", 1),
+    (error(408, "slow"), r"gave up waiting on stub in 3 tries \(408: slow\)", 3),
+    (error(409, "busy"), r"in conflict with another in 3 tries \(409: busy\)", 3),
+    (error(413, "Body over 1 MB"), r"larger than \S+ takes \(413: Body over 1 MB\); shorten", 1),
+    (error(400, "top_p is odd"), r"refused the request to stub \(400: top_p is odd\); check the sampling parameters", 1),
+    (
+        Said(422, {"detail": [{"loc": ["body", "top_k"], "msg": "Input should be an integer"}]}),
+        r"\(422: top_k Input should be an integer\)",
+        1,
+    ),
+    (Said(400, [{"error": {"code": 400, "message": "Gemini says no", "status": "INVALID_ARGUMENT"}}]), "400: Gemini says no", 1),
+    (Said(400, {"object": "error", "message": "vLLM says no", "code": 400}), "400: vLLM says no", 1),
+    (Said(500, {"error": "plain words"}), r"failed on stub after 3 tries \(500: plain words\); try again later", 3),
+    (Said(502, b"<html><title>502 Bad Gateway</title><body>x</body></html>"), r"\(502: 502 Bad Gateway\)", 3),
+    (Said(503, b""), r"after 3 tries \(503\)", 3),
+    (error(529, "Overloaded", type="overloaded_error"), r"after 3 tries \(529: Overloaded\)", 3),
+    (error(429, "slow down"), r"still limits stub after 3 tries \(429: slow down\); wait, lower concurrency", 3),
+    (error(429, "slow down", {"Retry-After": "3600"}), r"limits stub after 1 try and asks to wait 3,600 s \(429", 1),
+    (error(429, "slow down", {"Retry-After": "1000000000"}), r"after 1 try and asks to wait 1,000,000,000 s", 1),
+    (error(429, "You exceeded your quota", code="insufficient_quota"), r"wants to be paid .*exceeded your quota", 1),
+    (error(500, "no", {"x-should-retry": "false"}), r"after 1 try \(500: no\)", 1),
+    (
+        Said(200, {"error": {"message": "Rate limit exceeded", "code": 429}, "choices": None}),
+        r"limits stub after 3 tries \(429: Rate limit",
+        3,
+    ),
+    (Said(200, {"error": {"message": "down", "type": "server_error"}}), r"failed on stub after 3 tries \(500: down\)", 3),
+    (Said(200, {"error": {"message": "Overloaded", "type": "overloaded_error"}}), r"failed on stub after 3 tries \(503: Overloaded", 3),
+    (Said(200, {"error": "no such thing"}), r"refused the request to stub \(400: no such thing\)", 1),
+    (Said(200, {"choices": [{"error": {"code": 502, "message": "upstream"}, "finish_reason": "error"}]}), r"\(502: upstream\)", 3),
+    (Said(200, b"[1, 2"), "not a chat completion; check that the base URL", 1),
+    (Said(200, b"<html>sign in</html>"), "not a chat completion", 1),
+    (Said(200, b"[" * 200_000), "not a chat completion", 1),
+    (Said(200, {}), "not a chat completion", 1),
+    (Said(200, whole(content=5)), "not a chat completion", 1),
+    (Said(200, b" " * (9 << 20)), "more than 8 MB to stub", 1),
+    (Said(200, gzip.compress(b" " * (200 << 20)), {"Content-Encoding": "gzip"}), "more than 8 MB to stub", 1),
+    (Said(500, gzip.compress(b" " * (200 << 20)), {"Content-Encoding": "gzip"}), "more than 8 MB to stub", 1),
+    (Said(200, b"xx", {"Content-Encoding": "br"}), "packed as 'br'", 1),
+    (Said(200, b"xx", {"Content-Encoding": "gzip"}), "packed and damaged, in 3 tries", 3),
+    ("hang", "did not answer in full within 0.5 s in 3 tries; connect with a larger timeout", 3),
+    ("drip", "did not answer in full within 0.5 s in 3 tries", 3),
+    ("endless", "more than 8 MB to stub", 1),
+    ("cut", r"cut the connection before the reply of stub was whole, in 3 tries", 3),
+    ("cut_body", "cut the connection before the reply of stub was whole, in 3 tries", 3),
+    ("malformed", "not a chat completion", 1),
+    # too long a prompt, in everybody's words
+    (error(400, "This model's maximum context length is 8192 tokens.", code="context_length_exceeded"), "The prompt is too long .*8192", 1),
+    (error(400, "the request exceeds the available context size", type="exceed_context_size_error"), "The prompt is too long", 1),
+    (error(500, "the request exceeds the available context size"), "The prompt is too long", 1),
+    (error(400, "prompt is too long: 210000 tokens > 200000 maximum"), "The prompt is too long", 1),
+    (error(400, "input length and `max_tokens` exceed context limit: 1 + 2 > 2"), "The prompt is too long", 1),
+    (error(400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."), "The prompt is too long", 1),
+    (error(400, "The decoder prompt (length 5000) is longer than the maximum model length of 4096."), "The prompt is too long", 1),
+    # what an endpoint does not take names the setting that leaves it out
+    (error(400, "System role not supported"), r"stub takes no system message \(400: System role not supported\); .*merge_system=True", 1),
+    (error(500, "Jinja Exception: System role not supported"), "merge_system=True", 1),
+    (error(400, "'messages[0].role' does not support 'system' with this model."), "merge_system=True", 1),
+    (error(400, "Developer instruction is not enabled for models/gemma"), "merge_system=True", 1),
+    (error(400, "seed not supported"), r"stub takes no seed \(400: seed not supported\); connect with seeded=False", 1),
+    (Said(422, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}), "seeded=False", 1),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr("gradbook.models.endpoint._BACKOFF", (0.0, 0.0))
+
+
+@pytest.mark.parametrize(("fault", "sentence", "requests"), FAULTS, ids=range(len(FAULTS)))
+def test_a_fault_is_one_sentence(stub, remote, fault, sentence, requests):
+    stub.fail(fault, times=3)
+    with pytest.raises(ModelError, match=sentence) as caught:
+        remote(retries=2, timeout=0.5 if isinstance(fault, str) and fault in ("hang", "drip") else 20.0).ask("a")
+    assert len(stub.requests) == requests
+    told = str(caught.value)
+    assert told.endswith(".")
+    assert KEY not in told
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+PASSING = [fault for fault, _, requests in FAULTS if requests == 3]
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=range(len(PASSING)))
+def test_a_passing_fault_passes(stub, remote, fault):
+    stub.fail(fault)
+    assert remote(timeout=0.5).ask("a").startswith("reply")
+
+
+# what a 200 holds, and what is read of it: text, ending, reason
+REPLIES = [
+    (whole("x"), "x", "stop", ""),
+    ({"choices": [{"message": {"content": "x"}}]}, "x", "stop", ""),
+    (whole([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "ab", "stop", ""),
+    ({"choices": [{"message": {"content": "x", "reasoning_content": "hm"}, "finish_reason": "stop"}]}, "x", "stop", ""),
+    (whole(None, finish_reason="length"), "", "length", ""),
+    (whole(None, finish_reason="content_filter"), "", "content_filter", "held back by the endpoint's content filter"),
+    (whole(""), "", "stop", ""),
+    ({"choices": [{"message": {"content": None, "refusal": "I won't."}, "finish_reason": "stop"}]}, "", "stop", "I won't."),
+    (whole([{"type": "refusal", "refusal": "No."}]), "", "stop", "No."),
+    (
+        {"choices": [{"message": {"content": None, "tool_calls": [{}]}, "finish_reason": "tool_calls"}]},
+        "",
+        "tool_calls",
+        "the reply only calls tools",
+    ),
+    ({"choices": None}, "", "error", "the endpoint sent no choices"),
+    ({"choices": [], "promptFeedback": {"blockReason": "SAFETY"}}, "", "error", "blocked: SAFETY"),
+    ({"choices": [{"finish_reason": "recitation"}]}, "", "recitation", "ended with 'recitation'"),
+    (whole("half \ud83d an emoji"), "half � an emoji", "stop", ""),
+]
+
+
+@pytest.mark.parametrize(("body", "text", "ending", "reason"), REPLIES, ids=range(len(REPLIES)))
+def test_a_reply_is_read_as_it_is(body, text, ending, reason):
+    with Stub(reply=lambda *_: body) as stub:
+        call = together(connect("stub", base_url=stub.url).complete(user("a")))[0]
+    assert (call.text, call.finish_reason, call.reason) == (text, ending, reason)
+    assert (call.prompt_tokens, call.completion_tokens, call.cost) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "usage", [None, {}, {"prompt_tokens": -5, "completion_tokens": -4800}, {"prompt_tokens": "7", "completion_tokens": None}, 3]
+)
+def test_usage_that_is_none_is_unknown_and_the_budget_is_charged_the_most(usage):
+    budget = Budget(tokens=10_000, cost=1)
+    with Stub(reply=lambda *_: {**whole(), "usage": usage}) as stub:
+        model = connect("stub", base_url=stub.url, budget=budget, price=(1.0, 1.0), sampling={"max_tokens": 50})
+        model.ask("a")
+    assert (model.spent.calls, model.spent.unknown, model.spent.cost) == (1, 1, None)
+    assert budget.spent.completion_tokens == 50
+    assert budget.spent.cost > 0
+
+
+def test_a_packed_reply_is_read(stub, remote):
+    stub.fail(
+        *(
+            Said(200, pack(json.dumps(whole("x")).encode()), {"Content-Encoding": n})
+            for pack, n in ((gzip.compress, "gzip"), (zlib.compress, "deflate"))
+        )
+    )
+    assert [remote(cache=False).ask("a") for _ in range(2)] == ["x", "x"]
+
+
+def test_a_reply_of_some_megabytes_does_not_hold_the_loop(stub, remote):
+    stub.fail(Said(200, whole("x" * (7 << 20))))
+    model = remote()
+    work = background.submit(model.complete(user("a")))
+    slowest = 0.0
+    while not work.done():
+        began = time.monotonic()
+        background.submit(_nothing()).result()
+        slowest = max(slowest, time.monotonic() - began)
+        time.sleep(0.002)
+    assert len(work.result().text) == 7 << 20
+    assert slowest < 0.5
+
+
+async def _nothing():
+    pass
+
+
+def test_a_wait_that_is_asked_for_is_kept(stub, remote):
+    stub.retry_after = 0.3
+    stub.fail(429)
+    began = time.monotonic()
+    remote().ask("a")
+    assert 0.3 <= time.monotonic() - began < 2
+
+
+def test_the_system_message_goes_into_the_users(stub, remote):
+    remote(merge_system=True).ask("Q", system="S")
+    assert stub.requests[0].body["messages"] == user("S\n\nQ")
+
+
+def test_half_an_emoji_is_sent_mended(stub, remote):
+    remote().ask("a \ud83d b")
+    assert stub.requests[0].body["messages"] == user("a � b")
+
+
+@given(st.text())
+def test_clean_text_can_be_shown(text):
+    shown = clean(text)
+    shown.encode()
+    assert shown.isprintable()
+    assert "\u202e" not in shown
+
+
+@given(st.text(st.characters(codec=None), max_size=20))
+def test_mended_text_can_be_stored(text):
+    mended(text).encode()
+
+
+def test_only_whole_secrets_are_scrubbed():
+    assert scrubbed("try ollama pull; sk-12345678x and sk-12345678", ["sk-12345678"]) == "try ollama pull; sk-12345678x and ***"
+
+
+def test_a_short_key_is_a_word(stub):
+    with Stub() as open_stub:
+        open_stub.fail(error(404, "try ollama pull"))
+        with pytest.raises(ModelError, match="try ollama pull"):
+            connect("stub", base_url=open_stub.url, api_key="ollama").ask("a")
