@@ -58,8 +58,8 @@ def test_the_notebook_is_valid_and_can_be_run_on(written, case):
     assert code[0].source.startswith("import gradbook as gb") and 'gb.Recording("my case")' in code[0].source
     for cell in code:
         compile(cell.source, "cell", "exec")
-    compare = next(cell for cell in code if "compare(case[1], case[3]" in cell.source)
-    assert compare.source == 'case.compare(case[1], case[3], split="validation", "validation", replicates=2)'
+    compare = next(cell for cell in code if "compare(1, 3" in cell.source)
+    assert compare.source == 'case.compare(1, 3, "validation", replicates=2)'
     assert compare.outputs[0].data["text/html"] == case.comparison(1, 3, "validation")._repr_html_()
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from gradbook import background, edits, effects, plan, settings
 from gradbook.effects import Comparison
 from gradbook.errors import CaseError
+from gradbook.events import MethodSet, Moved, Noted, Opened, StepBegun, TaskGiven
 from gradbook.files import Folder
-from gradbook.journal import NAME, Journal, MethodSet, Moved, Noted, Opened, StepBegun, TaskGiven
+from gradbook.journal import NAME, Journal
 from gradbook.loop import Method
 from gradbook.loop.stages import together
 from gradbook.metrics import Metrics

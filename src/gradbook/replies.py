@@ -22,12 +22,16 @@ def spoken(text: str) -> str:
     A thought is what stands in a pair of tags at the beginning (`<think>`, `<thinking>`, `<thought>`, `<reasoning>`, `[THINK]`,
     `◁think▷`), or before a closing tag that was never opened, as chat templates that open it themselves leave it.
     """
-    if opening := _OPENING.match(text):
+    at = 0
+    while opening := _OPENING.match(text, at):
         closing = "[/THINK]" if opening[2] else ("◁/think▷" if opening[3] else f"</{opening[1]}>")
-        _, found, rest = _partition(text[opening.end() :], closing)
-        return spoken(rest.lstrip()) if found else ""
-    before, found, rest = _partition(text, "</think>")
-    return rest.strip() if found and "<think>" not in before.lower() else text
+        if (end := re.compile(re.escape(closing), re.IGNORECASE).search(text, opening.end())) is None:
+            return ""
+        at = end.end()
+    if at:
+        return text[at:].strip()
+    before, found, rest = text.partition("</think>")
+    return rest.strip() if found and "<think>" not in before else text
 
 
 def said(text: str, finish_reason: str, reason: str = "") -> Said:
@@ -45,9 +49,3 @@ def said(text: str, finish_reason: str, reason: str = "") -> Said:
         return Said(heard, None, "")
     why = "the content filter stopped the reply" if finish_reason == "content_filter" else "the reply was empty"
     return Said("", "no reply", f"{why}: {reason}" if reason else ("the reply is only a thought" if text.strip() else why))
-
-
-def _partition(text: str, mark: str) -> tuple[str, bool, str]:
-    """What stands before and after the first `mark`, whatever its case."""
-    at = text.lower().find(mark.lower())
-    return (text[:at], True, text[at + len(mark) :]) if at >= 0 else (text, False, "")

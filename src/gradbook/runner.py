@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 
 from gradbook import edits
 from gradbook.errors import CaseError, ModelError
-from gradbook.journal import Journal, ModelMet, Scored, StageDone
+from gradbook.events import ModelMet, Scored, StageDone
+from gradbook.journal import Journal
 from gradbook.ledger import Ledger
 from gradbook.loop import stages
 from gradbook.loop.critic import CriticTask

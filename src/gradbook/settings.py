@@ -21,8 +21,9 @@ def write(folder: Folder, title: str, task: Task, method: Method) -> None:
     """Write `case.toml` in one go; of the templates, only those that differ from the default."""
     stated = method.model_dump(exclude={"templates"}) | {"templates": method.templates.model_dump(exclude_defaults=True)}
     settings = {"schema": SCHEMA, "title": title, "task": task.settings(), "method": stated}
-    # TOML takes a line break of any kind for a line feed, unless it is written as an escape
-    folder.write(NAME, tomli_w.dumps(settings, multiline_strings=True).replace("\r", "\\r").encode())
+    escaped = tomli_w.dumps(settings)
+    # written over several lines, a line break of any kind would be read as a line feed
+    folder.write(NAME, (escaped if "\\r" in escaped else tomli_w.dumps(settings, multiline_strings=True)).encode())
 
 
 def read(folder: Folder) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 import gradbook as gb
-from gradbook import journal
-from gradbook.journal import Journal, Scored, StageDone, StepBegun
-from gradbook.records import Score
+from gradbook import files, settings
+from gradbook.events import Scored, StageDone
+from gradbook.files import Folder
+from gradbook.journal import Journal
 from small import small_task
 
 VALIDATION = 10
@@ -36,31 +37,35 @@ def long_case(serve: Callable[[float], Any], tmp_path: Path, monkeypatch: pytest
 
     def make(steps: int) -> gb.Case:
         path = tmp_path / str(steps)
-        settings = {"task": small_task(validation=VALIDATION), "model": model, "method": gb.Method(candidates=2)}
-        case = gb.Case(path, **settings)
+        options = {"task": small_task(validation=VALIDATION), "model": model, "method": gb.Method(candidates=2)}
+        case = gb.Case(path, **options)
         case.step()
         case.close()
         with monkeypatch.context() as quick:  # thousands of lines that need not survive a power cut
-            quick.setattr(journal.os, "fsync", lambda _: None)
+            quick.setattr(files.os, "fsync", lambda _: None)
             lengthen(path, steps)
-        return gb.Case(path, **settings)
+        return gb.Case(path, **options)
 
     return make
 
 
 def lengthen(path: Path, steps: int) -> None:
     """Repeat step 1 and its calls until the case has so many steps."""
-    written = Journal(path / "journal.jsonl", writable=True)
-    first, scores = written.state.steps[1], list(written.state.scores.values())
+    folder = Folder(path)
+    written = Journal(folder, lambda: settings.read(folder))
+    assert written.take()
+    first, scores = written.state.steps[1], [entry.score for entry in written.state.scores.values()]
     log = path / "calls.jsonl"
     lines = log.read_bytes().splitlines()
     for number in range(2, steps + 1):
-        step = first.model_copy(update={"id": number, "parent": number - 1, "depth": number} | dict.fromkeys(first.stages))
-        written.append(StepBegun(step=step))
+        step = {"id": number, "parent": number - 1, "depth": number} | dict.fromkeys(first.stages)
+        written.begin(lambda _, step=step: first.model_copy(update=step))
         for stage in first.stages:
             written.append(StageDone(step=number, stage=stage, seconds=0.1, **{stage: getattr(first, stage)}))
         for index, score in enumerate(scores):
-            written.append(Scored(score=Score(**score.model_dump() | {"prompt": f"{number:032}{index:032}"}), seconds=0.1))
+            question = score.question.model_copy(update={"prompt": f"{number:032}{index:032}"})
+            written.append(Scored(score=score.model_copy(update={"question": question}), seconds=0.1))
+    written.close()
     with log.open("ab") as file:
         for number in range(2, steps + 1):
             file.writelines(line.replace(b'"for": ["step", 1', b'"for": ["step", %d' % number) + b"\n" for line in lines)

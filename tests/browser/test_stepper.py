@@ -68,8 +68,10 @@ def test_step_edit_rerun_note_export(open_lab: Callable[..., LabPage], tmp_path:
     expect(stepper.locator(".gb-byhand")).to_contain_text("what the labels say", timeout=LONG)
     expect(stop).to_be_disabled(timeout=LONG)
     branch = events(page, "step")[-1]["step"]
-    assert branch["origin"] == 1 and branch["edits"][0]["after"] == WORDS and branch["edits"][0]["before"] == critique
-    assert [stage["stage"] for stage in events(page, "stage")[stages:]] == ["rewrite", "select"], "nothing else ran again"
+    assert branch["origin"] == 1 and branch["edits"][0]["text"] == WORDS and branch["edits"][0]["before"] == critique
+    assert [stage["stage"] for stage in events(page, "stage")[stages:]] == ["prompt_critique", "rewrite", "select"], (
+        "nothing else ran again"
+    )
     expect(effect).to_contain_text(accuracy(page, -1))
     expect(stepper.locator(".gb-tree option")).to_have_count(3)
     expect(stepper.locator(".gb-tree option").nth(2)).to_contain_text("✎ prompt critique")

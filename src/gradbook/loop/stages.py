@@ -181,12 +181,14 @@ async def prompt_critique(step: Step, context: Context) -> tuple[Critique, ...]:
 
     async def one(example: Example) -> list[Critique]:
         outputs = [prediction.output for prediction in _records(step, "predict", example.id)]
-        criticised = [critique for critique in _records(step, "output_critique", example.id) if not critique.lost]
-        shown = [
-            (c.index, {"output": outputs[min(c.index // context.method.critiques, len(outputs) - 1)], "output_critique": c.text})
-            for c in criticised
-        ]
-        return await together(_criticise(step, context, "prompt_critique", example, index, words) for index, words in shown)
+        return await together(follow(example, critique, outputs) for critique in _records(step, "output_critique", example.id))
+
+    async def follow(example: Example, critique: Critique, outputs: list[str]) -> Critique:
+        if critique.lost:  # nothing can be made of it, and a person may write what would have been
+            return critique.model_copy(update={"call": None, "why": f"its output critique is missing: {critique.why}"})
+        output = outputs[min(critique.index // context.method.critiques, len(outputs) - 1)]
+        shown = {"output": output, "output_critique": critique.text}
+        return await _criticise(step, context, "prompt_critique", example, critique.index, shown)
 
     return await _each(step, context, "prompt_critique", one)
 
