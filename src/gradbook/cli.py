@@ -66,18 +66,17 @@ def _models(options: argparse.Namespace, _rest: list[str]) -> None:
 
 
 def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
+    from gradbook import tell
     from gradbook.recording import Recording
-    from gradbook.tree import walk
-    from gradbook.ui.tree import what
 
     case = Recording(options.case)
     print(f"{case.title}: {case.task.name}, {len(case) - 1} steps, {case.spent.calls} calls")
-    for indent, step in walk(case):
-        metrics = case.metrics(step)
+    for row in tell.tree(case, ("validation",)).rows:
+        metrics, indent = case.metrics(row.id), "  " * row.level
         score = f"validation {metrics.name} {metrics.accuracy}" if metrics else "not scored on validation"
-        print(f"\n{'  ' * indent}step {step.id}, {what(step, case.method_of(step))}: {score}")
-        for line in [*step.chosen_prompt.splitlines(), *(f"note: {line}" for line in case.note(step).splitlines())]:
-            print(f"{'  ' * indent}    {line}")
+        print(f"\n{indent}step {row.id}, {row.what}: {score}")
+        for line in [*case[row.id].chosen_prompt.splitlines(), *(f"note: {line}" for line in case.note(row.id).splitlines())]:
+            print(f"{indent}    {line}")
 
 
 def _export(options: argparse.Namespace, _rest: list[str]) -> None:

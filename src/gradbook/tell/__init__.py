@@ -1,1 +1,14 @@
-"""What a case, a step, a change, a method and an effect are, told once in words and rows for whoever lays them out."""
+"""What a case, a step, a change, a method and an effect are, told once in words and rows for whoever lays them out.
+
+Functions take a recording and give the views of `tell.views`, which hold plain texts and never change.
+"""
+
+from gradbook.tell.case import case, head
+from gradbook.tell.effect import effect, metrics, pair
+from gradbook.tell.names import base, comparable, what
+from gradbook.tell.step import note, step
+from gradbook.tell.tree import tree
+from gradbook.tell.walk import walk
+from gradbook.tell.words import difference
+
+__all__ = ["base", "case", "comparable", "difference", "effect", "head", "metrics", "note", "pair", "step", "tree", "walk", "what"]

@@ -5,10 +5,12 @@ of its name in `tell`, from a recording, and never changes.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from gradbook.effects import Comparison
 from gradbook.records import EditField, SplitName, Stage, Variable
+
+if TYPE_CHECKING:
+    from gradbook.effects import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ class Place:
 class ChangeView:
     """A perturbation on the way to a step.
 
-    `step` is where it was made, `line` says it in a line ("output critique of example 2 edited by hand"), `short` names the field. `difference` is
-    `after` with its differences from `before`, empty where it is no replacement. `superseded`: what it wrote does not stand any more.
+    `step` is where it was made, `line` says it in a line ("output critique of example 2 edited by hand"), `short` names the field.
+    `difference` is `after` with its differences from `before`, empty where it is no replacement. `superseded`: what it wrote does not
+    stand any more.
     """
 
     step: int
@@ -78,12 +81,13 @@ class ChangeView:
 class RecordView:
     """One text that a stage gave, or a label, as it stands in a step.
 
-    `key` names it within the step and is safe in an id. `example` and `position` (from 0) say whose it is, None for a candidate. `text` is
-    what stands there, "" where nothing does, and `empty` what to say then. `words` is the text with its differences: from what stood
-    there before a change, for a candidate from the old prompt (`against` says which, "" where there are none). `marks` is what was
-    read from it, to stand in a line above. `lost` says that the reply was cut off or never came. `change` wrote it. `place` is where an edit of it
-    goes, None where it cannot be edited, `acts` what can be done there, `options` what may stand there where that is not any text.
-    `kept`: a branch has it from its origin. `changed`: it was edited or made anew since the origin, so it lies on the way of the edit.
+    `key` names it within the step and is safe in an id. `example` and `position` (from 0) say whose it is, None for a candidate. `text`
+    is what stands there, "" where nothing does, and `empty` what to say then. `words` is the text with its differences: from what stood
+    there before a change, for a candidate from the old prompt (`against` says which, "" where there are none). `marks` is what was read
+    from it, to stand in a line above. `lost` says that the reply was cut off or never came. `change` wrote it. `place` is where an edit
+    of it goes, None where it cannot be edited, `acts` what can be done there, `options` what may stand there where that is not any
+    text. `kept`: a branch has it from its origin. `changed`: it was edited or made anew since the origin, so it lies on the way of the
+    edit.
     """
 
     key: str
@@ -140,7 +144,8 @@ class ExampleView:
     """One example of a batch across the stages: the row of the layout by example, and the head of its records by stage.
 
     `input` is what was asked; for a critic `judged` is the output that it read besides. `target` is the true label (of a verdict:
-    whether the output is right). `cells` hold the stages up to the prompt critique that have run. `changed`: an edit or what came of it is here.
+    whether the output is right). `cells` hold the stages up to the prompt critique that have run. `changed`: an edit or what came of it
+    is here.
     """
 
     position: int
@@ -159,9 +164,9 @@ class ExampleView:
 class ChoiceView:
     """A prompt that the selection could choose; `index` is -1 for the old one, which has no record.
 
-    `made_from` says which critique or candidate it follows, `same_as` whose words it has ("the old prompt", "candidate 0"; "" where they are its own).
-    `scores` fill the columns of `ChoicesView.columns`, `marks` say whether it was chosen or carried on. `open`: worth seeing at once.
-    `selectable`: a person may choose it; `why_not` says why not.
+    `made_from` says which critique or candidate it follows, `same_as` whose words it has ("the old prompt", "candidate 0"; "" where
+    they are its own). `scores` fill the columns of `ChoicesView.columns`, `marks` say whether it was chosen or carried on. `open`:
+    worth seeing at once. `selectable`: a person may choose it; `why_not` says why not.
     """
 
     index: int
@@ -215,11 +220,11 @@ class NoteView:
 class StepView:
     """A step in full.
 
-    `what` says it in a few words, as the tree does, `line` in a sentence ("branch of step 1: output critique of … edited by hand"). `where` is its
-    place in epoch and beam, `status` what its batch came to, `outcome` what the step came to, in one line for a folded one. `method` is
-    the method's line, `method_differs` whether it is another than that of the step before, `method_next` the one from the next step on
-    where it is another. `critic` folds: (name, prompt) of the critic that evaluated. `ends` is the prompt it ends with, None while there is
-    none or where it is the old one. `replicate` says what a replicate repeats, "" for any other step.
+    `what` says it in a few words, as the tree does, `line` in a sentence ("branch of step 1: output critique of … edited by hand").
+    `where` is its place in epoch and beam, `status` what its batch came to, `outcome` what the step came to, in one line for a folded
+    one. `method` is the method's line, `method_differs` whether it is another than that of the step before, `method_next` the one from
+    the next step on where it is another. `critic` folds: (name, prompt) of the critic that evaluated. `ends` is the prompt it ends
+    with, None while there is none or where it is the old one. `replicate` says what a replicate repeats, "" for any other step.
     """
 
     id: int
@@ -363,12 +368,13 @@ class EffectView:
     flips: tuple[FlipView, ...]
     flipped: str
     missing: tuple[int, ...]
-    found: Comparison | None
+    found: "Comparison | None"
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """One text of two steps side by side: `left` with what the right one lacks struck, `right` with what it has besides; `same`: no difference."""
+    """One text of two steps side by side: `left` with what the right one lacks struck, `right` with what it has besides; `same`: no
+    difference."""
 
     title: str
     left: Words
@@ -402,7 +408,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class HeadView:
-    """What stands above a workbench: `models` are names, `kinds` badges ("replay", "embedded", "remote"), `closed` why nothing can be written."""
+    """What stands above a workbench: `models` are names, `kinds` badges ("replay", "embedded", "remote"), `closed` why nothing can be
+    written."""
 
     title: str
     task: str
@@ -425,8 +432,9 @@ class TrainingView:
 class CaseView:
     """A case as a report opens it.
 
-    `about` says what it is, `private` that its examples must not be published ("" where they may), `facts` the task, methods, models and costs,
-    `reading` how to read what follows, `methods` is the paragraph for a paper's methods section, `versions` what wrote the report.
+    `about` says what it is, `private` that its examples must not be published ("" where they may), `facts` the task, methods, models
+    and costs, `reading` how to read what follows, `methods` is the paragraph for a paper's methods section, `versions` what wrote the
+    report.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The line of help on each card: what the stage does in this step, under the method that the step follows."""
+"""The line of help on each stage: what it does in this step, under the method that the step follows."""
 
 from gradbook.loop import Method
 from gradbook.records import Stage, Step
