@@ -3,6 +3,7 @@
 The same templates make the regions of the workbench, the export, the rich displays and what a stored notebook shows.
 """
 
+import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradbook.markdown import note_html
+from gradbook.page import figures
 
 __all__ = ["render", "style"]
 
@@ -32,4 +34,5 @@ def _environment() -> Environment:
         loader=PackageLoader("gradbook.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     made.filters["note"] = lambda markdown: Markup(note_html(markdown))  # noqa: S704  it is cleaned
+    made.globals |= {"plot": figures.effect, "ask": lambda do, **how: json.dumps({"do": do, **how})}
     return made

@@ -1,10 +1,12 @@
 """What a person asked for, one after the other on the background loop: seen while it waits and runs, and stopped one by one."""
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +16,14 @@ from gradbook.errors import GradbookError
 
 @dataclass(eq=False)
 class Job:
-    """One thing asked for: `what` says it in words, `doing` what it is at, with `done` of `total` calls.
+    """One thing asked for: `what` says it in words, `turn` which of several, `doing` what it is at, with `done` of `total` calls.
 
     `said` is how it ended where there is something to say, `wrong` whether that is an error.
     """
 
     id: int
     what: str
+    turn: str = ""
     doing: str = ""
     done: int = 0
     total: int = 0
@@ -38,15 +41,13 @@ class Job:
         seconds = (time.monotonic() - self.began) / self.done * (self.total - self.done)
         return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
 
-    def progress(self, doing: str, done: int, total: int) -> None:
-        """Take note of what runs; the clock starts anew with each kind of work."""
-        if doing != self.doing:
+    def progress(self, doing: str, done: int, total: int) -> bool:
+        """Take note of what runs, and whether it is something new; the clock starts anew with each kind of work."""
+        new = doing != self.doing
+        if new:
             self.doing, self.began = doing, time.monotonic()
         self.done, self.total = done, total
-
-
-Work = Callable[[Job], Coroutine[Any, Any, str | None]]
-"""Does a job and gives a sentence to say at its end, or None."""
+        return new
 
 
 class Jobs:
@@ -62,11 +63,11 @@ class Jobs:
         self.open: list[Job] = []
         """Those that run or wait, in order."""
 
-    def add(self, what: str, work: Work) -> Job:
-        """Put a job at the end of the queue and return at once."""
+    def add(self, what: str, work: Callable[[Job], Coroutine[Any, Any, None]], apart: bool = False) -> Job:
+        """Put a job at the end of the queue and return at once; one that stands `apart` does not wait for its turn."""
         job = Job(next(self._ids), what)
         self.open.append(job)
-        job.future = background.submit(self._run(job, work))
+        job.future = background.submit(self._run(job, work, contextlib.nullcontext() if apart else self._turn))
         job.future.add_done_callback(lambda future: self._ended(job, future))
         return job
 
@@ -77,16 +78,17 @@ class Jobs:
                 job.future.cancel()
                 return
 
-    async def _run(self, job: Job, work: Work) -> str | None:
-        async with self._turn:
+    async def _run(self, job: Job, work: Callable[[Job], Coroutine[Any, Any, None]], turn: AbstractAsyncContextManager[Any]) -> None:
+        async with turn:
             job.running, job.began = True, time.monotonic()
-            return await work(job)
+            await work(job)
 
-    def _ended(self, job: Job, future: "Future[str | None]") -> None:
+    def _ended(self, job: Job, future: "Future[None]") -> None:
         try:
-            job.said = future.result() or ""
+            future.result()
         except CancelledError:
-            kept = f"Stopped{f' in {job.doing}' if job.doing else ''}. What had finished is kept; press Run step to go on."
+            where = " of ".join(filter(None, [job.doing, job.turn]))
+            kept = f"Stopped{f' in {where}' if where else ''}. What had finished is kept; press Run step to go on."
             job.said = kept if job.running else f"Taken out of the queue: {job.what}."
         except GradbookError as error:
             job.said, job.wrong = str(error), True
