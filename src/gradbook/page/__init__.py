@@ -6,15 +6,19 @@ The same templates make the regions of the workbench, the export, the rich displ
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from gradbook import tell
 from gradbook.markdown import note_html
 from gradbook.page import figures
 
-__all__ = ["render", "style"]
+if TYPE_CHECKING:
+    from gradbook.effects import Comparison
+
+__all__ = ["comparison", "render", "style"]
 
 
 @cache
@@ -26,6 +30,11 @@ def style() -> str:
 def render(template: str, **views: Any) -> Markup:
     """Lay views out by a template, named without its ending; whatever a model, a file or a person said is escaped."""
     return Markup(_environment().get_template(f"{template}.html").render(views))  # noqa: S704  the templates escape
+
+
+def comparison(found: "Comparison") -> Markup:
+    """What a notebook shows of a comparison."""
+    return render("comparison", found=found, metrics=tell.metrics(found.before, found.after))
 
 
 @cache

@@ -226,14 +226,18 @@ def _drawn(panel: Panel, left: float, top: float, width: float, height: float, f
             yield _text(left - 6, y(tick / 10) + 4, f"{tick * 10}%", "end") if first else Markup("")
     for tick in range(0, int(deepest) + 1, max(1, round(deepest / 8))):
         yield _text(x(tick), top + height + 36, str(tick), "middle")
-    yield from (_line(x(a.x), y(a.value), x(b.x), y(b.value), "rule", 2.0) for a, b in panel.edges)
+    ways = "".join(f"M{x(a.x):.1f} {y(a.value):.1f}L{x(b.x):.1f} {y(b.value):.1f}" for a, b in panel.edges)
+    yield _tag("path", d=ways, class_="gb-rule", stroke=_COLOURS["rule"], stroke_width=2, fill="none")
     yield from (_mark(x(batch), y(share), "rerun", 3.5) for batch, share in panel.reruns)
     crowded = len(panel.points) > _CROWDED
     for point in panel.points:
         kind = "before" if point.kind == "step" else point.kind
-        yield _line(x(point.x), y(point.low), x(point.x), y(point.high), kind, 1.0, 0.25 if crowded else 0.7)
-        yield _mark(x(point.x), y(point.value), point.kind, 3.0 if crowded else 5.0, f"step {point.step}: {point.value:.1%}")
-        if point.step in panel.numbered:
+        told = point.step in panel.numbered  # of many, only these have all that there is to say
+        if told:
+            yield _line(x(point.x), y(point.low), x(point.x), y(point.high), kind, 1.0, 0.7)
+        title = f"step {point.step}: {point.value:.1%}" if told else ""
+        yield _mark(x(point.x), y(point.value), point.kind, 3.0 if crowded else 5.0, title)
+        if told:
             yield _text(x(point.x) + 8, y(point.value) - 5, str(point.step))
 
 

@@ -5,10 +5,27 @@ Functions take a recording and give the views of `tell.views`, which hold plain 
 
 from gradbook.tell.case import case, head
 from gradbook.tell.effect import effect, metrics, pair
-from gradbook.tell.names import base, comparable, what
+from gradbook.tell.names import base, comparable, line, what
 from gradbook.tell.step import note, step
 from gradbook.tell.tree import tree
 from gradbook.tell.walk import walk
+from gradbook.tell.views import TreeView
 from gradbook.tell.words import difference
 
-__all__ = ["base", "case", "comparable", "difference", "effect", "head", "metrics", "note", "pair", "step", "tree", "walk", "what"]
+__all__ = [
+    "TreeView",
+    "base",
+    "case",
+    "comparable",
+    "difference",
+    "effect",
+    "head",
+    "line",
+    "metrics",
+    "note",
+    "pair",
+    "step",
+    "tree",
+    "walk",
+    "what",
+]

@@ -23,8 +23,8 @@ _MARKS = {
 }
 
 
-def effect(rec: "Recording", before: int | None, after: int, split: SplitName) -> EffectView:
-    """A step beside another, as far as both are scored; alone where `before` is None."""
+def effect(rec: "Recording", before: int | None, after: int, split: SplitName, across_models: bool = False) -> EffectView:
+    """A step beside another, as far as both are scored; alone where `before` is None. Arms made by different models only `across_models`."""
     at = rec[after]
     told: dict[str, Any] = {
         "before": before,
@@ -43,7 +43,7 @@ def effect(rec: "Recording", before: int | None, after: int, split: SplitName) -
     if before is None or before == after:
         return EffectView(**told | _alone(rec, at, split))
     try:
-        found = rec.comparison(before, after, split)
+        found = rec.comparison(before, after, split, across_models=across_models)
     except CaseError as error:  # the two were made by different models, or are not done
         return EffectView(**told | {"verdict": str(error)})
     if found is None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from gradbook.loop import Method
 from gradbook.loop.stages import Subject, judged_right
 from gradbook.loop.table import STAGE_INFO
 from gradbook.markdown import note_text
-from gradbook.records import Critique, Evaluation, Prediction, Stage, Step
+from gradbook.records import Critique, Evaluation, Prediction, Spent, Stage, Step
 from gradbook.tables import agreement, method_line
 from gradbook.tell import names
 from gradbook.tell.choices import candidate_records, choices, lost
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 BY_EXAMPLE: tuple[Stage, ...] = ("predict", "evaluate", "output_critique", "prompt_critique")
 
 
-def step(rec: "Recording", at: Step | int) -> StepView:
-    """A step as far as it has run."""
-    return _Telling(rec, rec[at if isinstance(at, int) else at.id]).step()
+def step(rec: "Recording", at: Step | int, annotated: bool = True, costs: bool = True) -> StepView:
+    """A step as far as it has run; without its note and the reasons of edits unless `annotated`, without what it cost unless `costs`."""
+    return _Telling(rec, rec[at if isinstance(at, int) else at.id], annotated, costs).step()
 
 
 def note(rec: "Recording", at: Step) -> NoteView:
@@ -53,6 +53,8 @@ class _Telling:
 
     rec: "Recording"
     at: Step
+    annotated: bool
+    costs: bool
 
     @cached_property
     def method(self) -> Method:
@@ -68,7 +70,8 @@ class _Telling:
 
     @cached_property
     def changes(self) -> tuple[ChangeView, ...]:
-        return names.changes(self.rec, self.at)
+        made = names.changes(self.rec, self.at)
+        return made if self.annotated else tuple(replace(change, why="") for change in made)
 
     @cached_property
     def standing(self) -> names.Changes:
@@ -116,7 +119,7 @@ class _Telling:
             examples=tuple(self.example(stages, position, name) for position, name in enumerate(at.batch)),
             choices=choices(rec, at, self.standing),
             ends=at.chosen_prompt if at.select is not None and at.select.chosen >= 0 else None,
-            note=note(rec, at),
+            note=note(rec, at) if self.annotated else NoteView(at.id, "", ""),
         )
 
     def prompt(self) -> PromptView:
@@ -160,9 +163,8 @@ class _Telling:
         return f"{told}{choice} · {name}{wrong} {shown}"
 
     def spent(self) -> str:
-        seconds, spent = self.rec.seconds(self.at), self.rec.spent_on(self.at)
-        told = [f"{seconds:.1f} s of work"] * (seconds >= 0.05) + [str(spent)] * bool(spent.calls)
-        return ", ".join(told)
+        seconds, spent = self.rec.seconds(self.at), self.rec.spent_on(self.at) if self.costs else Spent()
+        return ", ".join([f"{seconds:.1f} s of work"] * (seconds >= 0.05) + [str(spent)] * bool(spent.calls))
 
     # --- a stage -------------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
-from textwrap import shorten
+from functools import lru_cache
 from typing import Any
 
 from gradbook.metrics import Mean, Share
@@ -53,7 +53,8 @@ def rerun_from(stage: Stage | None) -> str:
 
 def brief(text: str, width: int = 60) -> str:
     """The beginning of a text in one line."""
-    return shorten(text, width, placeholder=" …") or text.strip()[:width]
+    line = " ".join(text[: 4 * width].split())
+    return line if len(line) <= width else f"{line[: width - 2].rpartition(' ')[0] or line[: width - 2]} …"
 
 
 def rich(template: str, **data: Any) -> Words:
@@ -91,6 +92,7 @@ def mean_figure(found: Mean) -> Figure:
 # --- differences ---------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=2000)
 def difference(before: str, after: str) -> Words:
     """`after` with what was taken away and what was put in beside what is the same."""
     old, new = _words(before), _words(after)
@@ -103,7 +105,7 @@ def difference(before: str, after: str) -> Words:
         runs = (Segment("struck", struck), Segment("added", added), Segment("same", same))
         found.extend(run for run in runs if run.text)
 
-    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in SequenceMatcher(str.isspace, old, new, autojunk=False).get_opcodes():
         same = "".join(new[c:d])
         if kind == "equal" and not (same.isspace() and struck and added):  # a blank between two changes belongs to them
             close(same)
