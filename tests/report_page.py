@@ -7,14 +7,13 @@ import nbformat
 import pandas as pd
 
 import gradbook as gb
-import gradbook.export.overview as overview
 
 KEY = "sk-not-to-be-found-anywhere"
 EVIL = "<script>alert(1)</script> <img src=x onerror=alert(2)> </div></td></table> "
 EVIL += "[x](javascript:alert(3)) ![i](https://evil.example/i.png) "
 EVIL += "a | b `code` **bold** _it_ $x^2$ \\(y\\) $$z$$ # no heading &lt;b&gt; {{7*7}}"
 EVIL += "\n\n\n# not a heading\n    not code\n- not a list"
-_APART = ("br", "p", "td", "th", "h2", "h3", "h4", "li", "summary", "blockquote")
+_APART = ("br", "p", "td", "th", "h2", "h3", "h4", "li", "summary", "blockquote", "div", "section", "small", "ol", "ul")
 
 
 def evil_task() -> gb.Task:
@@ -34,10 +33,6 @@ def reply(messages, body) -> str:
         code = "K2" if "Use K2 instead" in said else "K1"
         return f"<prompt>Give the code. Prefer {code}. {EVIL} {body['seed'] % 3}</prompt>"
     return f"Use K1. {EVIL}"
-
-
-def no_plot(monkeypatch) -> None:
-    monkeypatch.setattr(overview, "score_png", lambda figure: (None, "this test draws none"))
 
 
 class Page(HTMLParser):

@@ -105,6 +105,11 @@ class Recording:
         return self._state.seed
 
     @property
+    def version(self) -> int:
+        """How many events are on record: what was made of the case holds while this stays the same."""
+        return self._state.events
+
+    @property
     def current(self) -> Step:
         """The step that a person is at; the next one starts from its chosen prompt."""
         return self[self._state.current]

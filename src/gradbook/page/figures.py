@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {"rule": "#c9d1d9", "band": "#6e7781", "rerun": "#6e7781", "before": "#0b57b8", "after": "#b04a00"}
 _INK = "#57606a"
-_LABEL, _WIDTH, _ROW, _RIGHT = 96, 380, 22, 14
+_LABEL, _WIDTH, _ROW, _RIGHT = 84, 310, 22, 16
 _CROWDED = 16
 """Of more steps in a panel, marks are small and only some are numbered."""
 
@@ -90,7 +90,7 @@ def effect(found: "Comparison") -> Markup:
         parts.insert(0, _tag("rect", x=low, y=8, width=high - low, height=_ROW * upper, **band))
     for n, (label, marks) in enumerate(rows):
         y = 8 + _ROW * (n + 0.5) + gap * (n >= upper)
-        parts.append(_text(_LABEL - 10, y + 4, label, "end", 15))
+        parts.append(_text(_LABEL - 10, y + 4, label, "end", 13))
         for kind, value, interval in marks:
             parts += [_line(_x(interval[0]), y, _x(interval[1]), y, kind, 1.5)] if interval else []
             parts.append(_mark(_x(value), y, kind, 6.0 if kind == "before" else 5.0, f"{label}: {value:.1%}"))

@@ -65,7 +65,7 @@ class Task:
         """The class labels; () for numbers and free text."""
         return self.answer.labels
 
-    @property
+    @cached_property
     def form(self) -> str:
         """The id of the form in which a question is asked and read: format instruction and answer format."""
         return form_of(self.settings())

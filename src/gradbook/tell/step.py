@@ -312,7 +312,7 @@ class _Telling:
     def verdict(self, made: Evaluation) -> list[Mark]:
         """What a critic's words come to, and whether that agrees with the gold answer."""
         binary = self.method.evaluation == "critic-binary"
-        gold = Mark(f"by the gold answer the output is {'right' if self.right(made) else 'wrong'}")
+        gold = Mark(f"gold: {'right' if self.right(made) else 'wrong'}")
         if made.score is None:
             return [
                 Mark(f"no usable {'verdict' if binary else 'score'}: {made.lost or made.unusable or 'missing'}"),

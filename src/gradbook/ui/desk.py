@@ -35,7 +35,10 @@ class Desk:
         self.queue = Jobs(self._ended)
         self.at = case.current.id
         self.split: SplitName = case.default_split(case.current)
-        self.look, self.steps, self.scoring, self.panel = "stage", 1, True, False
+        scored = {question.split for question in case.recorded_questions()}
+        if not getattr(case, "models", {}) and scored and self.split not in scored:  # there is nothing else to see
+            self.split = next(split for split in ("validation", "train") if split in scored)
+        self.look, self.steps, self.scoring, self.panel = "example", 1, True, False
         self.pins: list[int] = []
         self.text, self.wrong = "", False
         self.notes: dict[int, tuple[str, str]] = {}  # what could not be kept, and why
@@ -44,14 +47,17 @@ class Desk:
         self.view: StepView = tell.step(case, case.current)
         self._drafts: defaultdict[int, Drafts] = defaultdict(Drafts)
         self._against: int | None = None
+        self._others: tuple[tuple[int, int], list[int]] = (-1, -1), []
         self._follow = True
 
     def do(self, do: str, **how: Any) -> None:
         """Do what a page asks for; what cannot be done is said in `text`."""
         try:
             getattr(self, f"_do_{do}")(**how)
-        except (GradbookError, OSError) as error:
+        except GradbookError as error:
             self.text, self.wrong = str(error), True
+        except Exception as error:  # whatever it is, the person who waits must see it
+            self.text, self.wrong = f"{type(error).__name__}: {error}", True
 
     def _ended(self, job: Job) -> None:
         if job.said or not self.queue.open:
@@ -72,17 +78,19 @@ class Desk:
             self._do_go(parent)
 
     def _do_look(self, look: str) -> None:
-        self.look = look if look in ("stage", "example") or len(self.pins) == 2 else "stage"
+        self.look = look if look in ("stage", "example") or len(self.pins) == 2 else "example"
 
     def _do_pin(self) -> None:
         others = [step for step in self.pins if step != self.at]
         self.pins = others if len(others) < len(self.pins) else [*others, self.at][-2:]
-        self._do_look("pinned" if len(self.pins) == 2 else "stage" if self.look == "pinned" else self.look)
+        self._do_look("pinned" if len(self.pins) == 2 else "example" if self.look == "pinned" else self.look)
 
     def _do_split(self, value: str) -> None:
         self.split = next(split for split in SPLITS if split == value)
 
     def _do_against(self, value: str) -> None:
+        if not value.isdecimal() or int(value) not in self.others:
+            raise GradbookError(f"step {self.at} cannot be compared with step {value}: they have to be steps of one variable")
         self._against = int(value)
 
     def _do_steps(self, value: str) -> None:
@@ -160,7 +168,7 @@ class Desk:
         self._run("Run stage", lambda job: self._advance(start))
 
     def _do_step(self) -> None:
-        count, start = self._steps, self._start()
+        count, start = self.steps, self._start()
         self._run(f"Run {count} steps" if count > 1 else "Run step", lambda job: self._finish(job, start, count))
 
     def _do_branch(self) -> None:
@@ -235,7 +243,7 @@ class Desk:
 
     async def _to_the_end(self, step: int) -> None:
         await self._case.runner.finish(self._follow_to(step))
-        if self._scoring:
+        if self.scoring:
             await self._score(self.split, tell.base(self.case, self.case[step]), step)
 
     async def _score(self, split: SplitName, *steps: int | None) -> None:
@@ -299,7 +307,10 @@ class Desk:
     @property
     def others(self) -> list[int]:
         """The steps that the shown one can be compared with."""
-        return tell.comparable(self.case, self.case[self.at])
+        of = self.case.version, self.at
+        if self._others[0] != of:
+            self._others = of, tell.comparable(self.case, self.case[self.at])
+        return self._others[1]
 
     @property
     def measurable(self) -> bool:

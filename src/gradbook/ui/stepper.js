@@ -36,33 +36,37 @@ function morph(live, next) {
     const same = key ? keyed.get(key) : at && !at.dataset?.key && at.nodeName === node.nodeName ? at : null;
     if (!same) live.insertBefore(node, at);
     else {
+      while (key && at !== same && at && !at.dataset?.key) at = dropped(at); // so that nothing moves: what moves loses the focus
       if (same === at) at = at.nextSibling;
       else live.insertBefore(same, at);
       patch(same, node);
     }
   }
-  while (at) {
-    const gone = at;
-    at = at.nextSibling;
-    gone.remove();
-  }
+  while (at) at = dropped(at);
+}
+
+function dropped(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 function patch(live, next) {
-  if (live.isEqualNode(next)) return keepValue(live, next);
+  const value = next.value; // read now: children move over to `live`
+  if (live.isEqualNode(next)) return keepValue(live, next, value);
   if (live.nodeType !== Node.ELEMENT_NODE) return void (live.data = next.data);
   for (const { name } of [...live.attributes]) if (name !== "open" && !next.hasAttribute(name)) live.removeAttribute(name);
   for (const { name, value } of next.attributes) if (name !== "open" && live.getAttribute(name) !== value) live.setAttribute(name, value);
   if (live.nodeName === "TEXTAREA") live.textContent = next.textContent;
   else morph(live, next);
-  keepValue(live, next);
+  keepValue(live, next, value);
 }
 
 /** Fields show what Python says, but the one that a person is typing in. */
-function keepValue(live, next) {
-  if (!("value" in live) || live.nodeName === "BUTTON" || live.nodeName === "LI") return;
+function keepValue(live, next, value) {
   if (live.type === "checkbox") live.checked = next.checked;
-  else if ((live.nodeName === "SELECT" || live !== document.activeElement) && live.value !== next.value) live.value = next.value;
+  else if (live.nodeName === "SELECT") live.value = value;
+  else if (["TEXTAREA", "INPUT"].includes(live.nodeName) && live !== document.activeElement && live.value !== value) live.value = value;
 }
 
 // --- the tree: what is folded, filtered and focused is the page's own ------------------------------------------------------
@@ -213,6 +217,7 @@ function render({ model, el: root }) {
     const fresh = [...root.querySelectorAll("[data-autofocus]")].filter((field) => !greeted.has(field));
     fresh.forEach((field) => greeted.add(field));
     if (fresh.length) fresh[0].focus();
+    else if (held.isConnected && held !== document.activeElement) held.focus({ preventScroll: true });
     else if (!held.isConnected && focused) {
       const heir = [...root.querySelectorAll("[data-at]")].find((each) => each.dataset.at === focused && !each.disabled);
       (heir ?? places.step).focus({ preventScroll: true });
@@ -226,7 +231,7 @@ function render({ model, el: root }) {
       if (twist) return tree.fold(row, row.ariaExpanded === "true");
       if (row) return tree.pick(row);
       const made = event.target.closest("button[data-do]");
-      if (made && !made.disabled) send(JSON.parse(made.dataset.do));
+      if (made && !made.disabled && event.detail < 2) send(JSON.parse(made.dataset.do)); // a double click is one wish
       const jump = event.target.closest("[data-jump]");
       if (jump) root.querySelector(`[data-key="${jump.dataset.jump}"]`)?.scrollIntoView({ block: "nearest" });
     },

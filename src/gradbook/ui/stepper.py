@@ -11,7 +11,6 @@ from gradbook import page, tell
 from gradbook.errors import MethodError
 from gradbook.recording import Recording
 from gradbook.tables import method_line
-from gradbook.tell.views import TreeView
 from gradbook.ui.desk import Desk
 from gradbook.ui.settings import PRESETS
 
@@ -60,7 +59,7 @@ class Stepper(anywidget.AnyWidget):
         self._lock, self._waiting = threading.RLock(), threading.Lock()
         self._timer: threading.Timer | None = None
         self._whole = False
-        self._tree: TreeView | None = None
+        self._tree_drawn_for: tuple[int, str] | None = None
         self.desk = Desk(case, self._soon)
         super().__init__()
         self.on_msg(self._heard)
@@ -111,7 +110,7 @@ class Stepper(anywidget.AnyWidget):
     def _draw_step(self) -> str:
         desk = self.desk
         desk.view = view = tell.step(desk.case, desk.case[desk.at])
-        pair = tell.pair(desk.case, *desk.pins, desk.split) if desk.look == "pinned" else None
+        pair = tell.pair(desk.case, desk.pins[0], desk.pins[1], desk.split) if desk.look == "pinned" else None
         return page.render("bench_step", step=view, look=desk.look, pair=pair, bench=desk)
 
     def _draw_head(self) -> str:
@@ -132,10 +131,11 @@ class Stepper(anywidget.AnyWidget):
 
     def _draw_tree(self) -> str:
         desk = self.desk
-        told = tell.tree(desk.case, (desk.split,))
-        if self._tree is None or self._tree != told:
-            self._tree, self._tree_page = told, page.render("tree", tree=told, bench=desk)
-        return self._tree_page
+        drawn_for = desk.case.version, desk.split
+        if drawn_for != self._tree_drawn_for:  # a thousand steps take a while to lay out, and a click changes none of them
+            self._tree_drawn_for = drawn_for
+            return page.render("tree", tree=tell.tree(desk.case, (desk.split,)), bench=desk)
+        return self.tree
 
     def _draw_effect(self) -> str:
         desk = self.desk

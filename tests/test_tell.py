@@ -1,0 +1,280 @@
+"""What is told of a case: the same words wherever it is laid out, each change marked however far up it was made, each loss named."""
+
+import re
+import time
+from dataclasses import fields, is_dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gradbook as gb
+from gradbook import page, tell
+from gradbook.export.report import report
+from gradbook.markdown import note_html
+from gradbook.tell.words import brief, difference, sides
+from report_page import Page
+from small import reply, small_task
+from stub import Stub
+
+KEY = "sk-tell"
+
+
+@pytest.fixture(scope="module")
+def stub():
+    with Stub(reply=reply, key=KEY) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        yield made
+
+
+@pytest.fixture
+def run(stub, tmp_path):
+    made = []
+
+    def run_case(batches: int = 1, **settings) -> gb.Case:
+        case = gb.Case(tmp_path / f"case {len(made)}", task=small_task(), model=gb.connect("stub", base_url=stub.url), method=gb.Method(**settings))
+        case.run(batches=batches)
+        made.append(case)
+        return case
+
+    yield run_case
+    for case in made:
+        case.close()
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def records(view):
+    return [record for stage in view.stages for record in stage.records]
+
+
+# --- told once -----------------------------------------------------------------------------------------------------------
+
+ARMS = [
+    {},
+    {"update": "one-step"},
+    {"update": "rewrite"},
+    {"update": "improve"},
+    {"labels": "wrong"},
+    {"labels": "none"},
+    {"evaluation": "critic-binary"},
+    {"evaluation": "critic-score"},
+    {"selection": "naive"},
+    {"selection": "random"},
+    {"selection": "guard"},
+    {"validation_labels": "wrong"},
+    {"errors_only": True},
+    {"errors_only": True, "update": "one-step"},
+    {"critiques": 2, "apart": True, "candidates": 1, "paraphrases": 1},
+    {"beam": 2},
+    {"momentum": 2},
+    {"add_only": True},
+]
+
+
+@pytest.mark.parametrize("settings", ARMS, ids=str)
+def test_workbench_and_export_say_the_same_of_a_step(run, settings):
+    case = run(2, **settings)
+    parts = {part.id: part for part in report(case, annotated=True)}
+    for step in case:
+        view, part = tell.step(case, step), parts[f"step-{step.id}"]
+        looks = [Page(page.render("step", step=view, look=look, bench=None)).text for look in ("stage", "example")]
+        told = [Page(part.html).text, *looks]
+        said = [said for record in records(view) for said in _said(record) if said not in ("the old prompt",)]
+        said += [view.prompt.begun, view.prompt.text, *(example.input for example in view.examples)]
+        if view.choices:
+            said += [view.choices.reason, *view.choices.columns]
+            said += [word for row in view.choices.rows if row.record for word in (row.name, row.made_from, row.same_as, *row.scores)]
+        said += [stage.summary for stage in view.stages] + [r for stage in view.stages if stage.stage == "rewrite" for r in stage.remarks]
+        for words in filter(None, map(plain, said)):
+            for n, text in enumerate(told):
+                assert words.casefold() in plain(text).casefold(), f"step {step.id}, {('export', 'by stage', 'by example')[n]}: {words}"
+
+
+def _said(record):
+    shown = "".join(segment.text for segment in record.words) or record.text or record.empty
+    return [record.title, record.lost or shown, *(mark.text for mark in record.marks)]
+
+
+def test_views_are_plain_texts_that_cannot_change(run):
+    case = run(evaluation="critic-binary")
+    seen = [tell.step(case, 1), tell.tree(case), tell.case(case), tell.head(case), tell.effect(case, 0, 1, "validation"), tell.pair(case, 0, 1, "test")]
+    while seen:
+        view = seen.pop()
+        if is_dataclass(view) and type(view).__module__ == "gradbook.tell.views":
+            assert view.__dataclass_params__.frozen
+            seen += [getattr(view, field.name) for field in fields(view)]
+        elif isinstance(view, tuple | frozenset):
+            seen += view
+        elif not isinstance(view, gb.Comparison):
+            assert type(view) in (str, int, bool, float, type(None)), type(view)
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_written_two_branches_up_is_still_marked_and_a_swapped_label_is_not_wrong_on_purpose(run):
+    case = run(labels="wrong")
+    example = case[1].batch[0]
+    other = next(label for label in ("K1", "K2", "K3") if label not in (case.task.example(example).target, case[1].evaluate[0].label))
+    swapped = case.perturb(1, gb.edits.replace("label", example=0, text=other, why="to see"))
+    branch = case.perturb(swapped, gb.edits.replace("candidate", candidate=0, text="Say K1."))
+    view = tell.step(case, branch)
+    label = next(record for record in records(view) if record.key == "label-0-0")
+    assert label.text == other and label.change.step == swapped.id and label.change.why == "to see"
+    assert "⚠ swapped by hand" in [mark.text for mark in label.marks] and {s.kind for s in label.words} == {"struck", "added"}
+    others = [record for record in records(view) if record.place and record.place.field == "label" and record.key != "label-0-0"]
+    assert all("⚠ wrong on purpose" in [mark.text for mark in record.marks] for record in others)
+    assert [change.step for change in view.changes] == [swapped.id, branch.id] and view.what == "✎ candidate"
+
+
+def test_a_change_that_was_written_over_marks_nothing(run):
+    case = run()
+    first = case.perturb(1, gb.edits.replace("prompt_critique", example=0, text="red means K2"))
+    second = case.perturb(first, gb.edits.replace("output_critique", example=0, text="Say K2."))
+    view = tell.step(case, second)
+    assert [change.superseded for change in view.changes] == [True, False]
+    critique = next(record for record in records(view) if record.key == "prompt_critique-0-0")
+    assert critique.change is None and critique.words == () and critique.changed
+
+
+def test_what_was_left_out_or_said_twice_says_so(run):
+    case = run()
+    dropped = tell.step(case, case.perturb(1, gb.edits.drop("output_critique", example=1, why="noise")))
+    cells = {cell.stage: cell for cell in dropped.examples[1].cells}
+    assert cells["output_critique"].remark == "left out by name in step 2: noise" and cells["output_critique"].changed
+    assert not cells["prompt_critique"].records and cells["prompt_critique"].remark
+    assert dropped.what == "✎ left out: output critique" and dropped.line.endswith("left out by name")
+    doubled = tell.step(case, case.perturb(1, gb.edits.double("prompt_critique", example=0, times=3)))
+    titles = [record.title for record in records(doubled) if record.stage == "prompt_critique" and record.position == 0]
+    assert titles == [f"Prompt critique {n} of 3" for n in (1, 2, 3)] and "said 3 times" in doubled.line
+
+
+def test_a_branch_keeps_what_its_edit_does_not_reach(run):
+    case = run()
+    view = tell.step(case, case.perturb(1, gb.edits.replace("output_critique", example=1, text="Say K2.")))
+    assert [example.changed for example in view.examples] == [False, True, False]
+    assert [cell.changed for cell in view.examples[1].cells] == [False, False, True, True]
+    assert [stage.kept for stage in view.stages] == [True, True, False, False, False, False]
+    told = Page(next(part.html for part in report(case, True) if part.id == "step-2")).text
+    assert "as in step 1" in told and case.task.example(case[1].batch[0]).input not in told
+
+
+def test_without_annotations_no_note_and_no_reason_is_written(run):
+    case = run()
+    case.perturb(1, gb.edits.replace("output_critique", example=1, text="Say K2.", why="SECRET reason"), note="SECRET note")
+    for annotated in (True, False):
+        told = "".join(f"{part.title}{part.html}{part.folded}" for part in report(case, annotated))
+        assert ("SECRET reason" in told and "SECRET note" in told) == annotated
+        assert "SECRET" in told or not annotated
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reply_that_was_cut_off_is_named_wherever_it_matters(stub, tmp_path):
+    def cut(messages, body):
+        said = messages[-1]["content"]
+        if messages[0]["role"] != "system" and "Rules to add:" in said and body["seed"] % 2:
+            choice = {"index": 0, "message": {"role": "assistant", "content": "<prompt>Give each"}, "finish_reason": "length"}
+            return {"id": "1", "object": "chat.completion", "created": 0, "model": "stub", "choices": [choice]}
+        return reply(messages, body)
+
+    case = run_lost(cut, tmp_path)
+    view = tell.step(case, 1)
+    lost = [row for row in view.choices.rows if row.record and case[1].rewrite[row.index].lost]
+    assert lost and all(not row.selectable and row.why_not and row.record.lost.startswith("The reply was cut off") for row in lost)
+    assert view.choices.chosen not in [row.index for row in lost]
+
+
+def run_lost(answer, tmp_path):
+    with Stub(reply=answer, key=KEY) as lossy:
+        case = gb.Case(tmp_path / "lost", task=small_task(), model=gb.connect("stub", base_url=lossy.url), method=gb.Method(candidates=5))
+        case.step()
+        case.close()
+    return case
+
+
+# --- the tree and effects ----------------------------------------------------------------------------------------------------
+
+
+def test_the_tree_tags_what_it_can_be_filtered_by(run):
+    case = run(2)
+    case.perturb(1, gb.edits.replace("candidate", candidate=0, text="red means K1. green means K2. blue means K3."), note="**Best** one\n\nmore")
+    case.go(2)
+    case.begin()
+    for step in (0, 1, 2, 3):
+        case.score(step)
+    rows = {row.id: row for row in tell.tree(case, ("validation",)).rows}
+    assert rows[3].tags >= {"edited", "noted"} and rows[3].note == "Best one" and rows[3].level == 1
+    assert "unfinished" in rows[4].tags and rows[4].next == "predict" and rows[4].scores == (None,)
+    shares = {id: case.metrics(id).accuracy.value for id in (0, 1, 2, 3)}
+    assert [id for id, row in rows.items() if "best" in row.tags] == [max(shares, key=lambda id: (shares[id], -id))]
+    assert rows[0].scores[0].share == f"{shares[0]:.1%} ({round(shares[0] * 6)}/6)"
+
+
+def test_replicates_stand_in_a_row_of_their_own(run):
+    case = run()
+    branch = case.perturb(1, gb.edits.replace("prompt_critique", example=0, text="red means K2"))
+    found = case.compare(1, branch, "validation", replicates=2)
+    row = next(row for row in tell.tree(case).rows if row.id == 1)
+    assert "2 replicates of step 1, fresh samples from the rewrite on" in [run.line for run in row.reruns]
+    view = tell.effect(case, 1, branch.id, "validation")
+    assert view.found == found and view.floor.count("%") == 3 and " ".join([view.verdict, *view.warnings]) == found.verdict
+    assert tell.effect(case, 1, branch.id, "test").missing == (1, branch.id)
+
+
+def test_two_steps_side_by_side_can_be_read_back(run):
+    case = run(2)
+    pair = tell.pair(case, 1, 2, "validation")
+    prompts = dict(pair.parts)["Prompts"]
+    assert "".join(s.text for s in prompts[1].left) == case[1].chosen_prompt and "".join(s.text for s in prompts[1].right) == case[2].chosen_prompt
+    assert dict(pair.parts).keys() == {"Prompts", "Outputs", "Evaluations", "Output critiques", "Prompt critiques"}
+
+
+def test_a_methods_paragraph_names_what_made_the_numbers(run):
+    case = run()
+    told = tell.case(case).methods
+    facts = case.shown_model()
+    for words in (facts["name"], facts["id"], case.journal_sha256, str(case.spent), f"seed {case.seed}", gb.tables.method_line(case.method)):
+        assert words in told, words
+
+
+# --- words -------------------------------------------------------------------------------------------------------------------
+
+TEXTS = st.text("ab .\n<>&", max_size=40)
+
+
+@given(TEXTS, TEXTS)
+def test_both_texts_can_be_read_back(before, after):
+    found = difference(before, after)
+    assert "".join(s.text for s in found if s.kind != "added") == before and "".join(s.text for s in found if s.kind != "struck") == after
+    assert all(s.text for s in found)
+    left, right = sides(before, after)
+    assert "".join(s.text for s in left) == before and "".join(s.text for s in right) == after
+
+
+@given(st.text(max_size=300), st.integers(10, 80))
+def test_a_brief_text_is_a_line_that_fits(text, width):
+    line = brief(text, width)
+    assert len(line) <= width and "\n" not in line
+
+
+def test_a_replaced_passage_is_struck_and_added_as_a_whole():
+    found = [(s.kind, s.text) for s in difference("tickets do not guess now", "tickets lost parcel now")]
+    assert found == [("same", "tickets "), ("struck", "do not guess"), ("added", "lost parcel"), ("same", " now")]
+
+
+def test_long_texts_are_compared_in_time():
+    before, after = (" ".join(f"{word}{n % 97}." for n in range(6000)) for word in ("alpha", "beta"))
+    started = time.monotonic()
+    assert "".join(s.text for s in difference(before, after) if s.kind != "struck") == after
+    assert time.monotonic() - started < 20, "difflib's time grows with the square of the length"
+
+
+def test_a_note_is_markdown_without_raw_html_scripts_or_pictures():
+    html = note_html("**b** <script>x</script> [a](javascript:alert(1)) ![p](http://x/y.png)\n\n- one")
+    assert "<strong>b</strong>" in html and "<li>one" in html
+    assert "<script" not in html and "<img" not in html and 'href="javascript' not in html
