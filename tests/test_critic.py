@@ -198,6 +198,17 @@ def test_what_cannot_be_used_is_told_apart():
     assert (binary.unusable("Score: 85"), binary.unusable("Verdict: wrong")) == ("missing", None)
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_thoughts_and_unfinished_lines_are_no_verdict(binary):
+    task, first, second = critic_task(binary), *(("right", "wrong") if binary else ("80", "20"))
+    form = "Verdict: {}" if binary else "Score: {}"
+    assert task.parse("<think>" + form.format(first)) is None and task.unusable("<think>" + form.format(first)) == "missing"
+    assert task.parse(f"<think>{form.format(first)}</think>{form.format(second)}") == second
+    assert task.parse(form.format(first) + "\nIt", cut=True) == first
+    assert task.parse(form.format(first), cut=True) is None
+    assert task.parse(f"{first}\n...", cut=True) is None and task.parse(first) == first
+
+
 @pytest.mark.parametrize(
     ("said", "means"), [("0", "wrong"), ("49", "wrong"), ("49.9999999", "wrong"), ("50", "right"), ("50.5", "right"), ("100", "right")]
 )

@@ -6,10 +6,10 @@ from html import unescape
 
 import nbformat
 import pytest
+from gradbook.tree import walk
 
 import gradbook as gb
 from gradbook.export import scores
-from gradbook.tree import walk
 from report_page import EVIL, KEY, Page, evil_task, markdown_of, no_plot, reply
 from small import reply as small_reply
 from small import small_task

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
@@ -21,8 +21,19 @@ def loop() -> asyncio.AbstractEventLoop:
     return new
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=loop.cache_clear)  # the parent's thread is not in a forked child, which gets a loop of its own
+@cache
+def _steady() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="gradbook-record")
+
+
+if hasattr(os, "register_at_fork"):  # the parent's threads are not in a forked child, which gets its own
+    os.register_at_fork(after_in_child=loop.cache_clear)
+    os.register_at_fork(after_in_child=_steady.cache_clear)
+
+
+def uninterrupted(work: Callable[[], T]) -> T:
+    """Do `work` to its end whatever is pressed meanwhile: Python interrupts the main thread alone, so it is done in another."""
+    return _steady().submit(work).result() if threading.current_thread() is threading.main_thread() else work()
 
 
 def submit(work: Coroutine[Any, Any, T]) -> "Future[T]":

@@ -60,6 +60,8 @@ class Case(Recording):
     ) -> None:
         self._folder = Folder(path)
         self.read_only_because = ""
+        if seed is not None and not -(2**63) <= seed < 2**63:
+            raise CaseError("the seed of a case is a whole number of at most 18 digits, so that every tool can read it")
         if not self._folder.has(NAME):
             if task is None:
                 raise CaseError(f"{self.path} is not a case: it holds no journal.jsonl; pass task= to make one there")
@@ -150,7 +152,8 @@ class Case(Recording):
         """`run` as a coroutine, for any loop."""
         if (batches is None) == (epochs is None):
             raise CaseError("run needs batches= or epochs=, one of them")
-        return await background.here(self._run_to(plan.epoch_length(self.task, self.method) * epochs if batches is None else batches))
+        length = (batches or 0) + plan.epoch_length(self.task, self.method) * (epochs or 0)
+        return await background.here(self._run_to(length))
 
     async def _run_to(self, batches: int) -> Step:
         while not self.current.done or self._following(0).depth <= batches:
@@ -235,8 +238,12 @@ class Case(Recording):
         if self.read_only:
             raise CaseError(f"{self.path} is read only, so its method cannot be changed: {self.read_only_because}")
         if method != self.method:
-            settings.write(self._folder, self.title, self.task, method)  # first, since the journal follows it on the next open
-            self._journal.append(MethodSet(method=method.model_dump()))
+            background.uninterrupted(lambda: self._set(method))
+
+    def _set(self, method: Method) -> None:
+        self._journal.check()
+        settings.write(self._folder, self.title, self.task, method)  # first, since the journal follows it on the next open
+        self._journal.append(MethodSet(method=method.model_dump()))
 
     def write_note(self, step: Step | int, text: str) -> None:
         """Keep `text` as the note on a step, in place of what it read.

@@ -46,8 +46,9 @@ def _lab(options: argparse.Namespace, rest: list[str]) -> int:
     notebook = options.notebook or (START if START.exists() else None)
     if notebook is not None and not notebook.exists():
         raise GradbookError(f"{notebook} does not exist; name a notebook that does, or leave it out")
-    here = notebook is None or notebook.resolve().is_relative_to(Path.cwd())
-    root = Path.cwd() if here else notebook.resolve().parent  # else JupyterLab shows only the notebook's own folder, and no case
+    outside = notebook is not None and not notebook.resolve().is_relative_to(Path.cwd())
+    # from elsewhere JupyterLab would show only the notebook's own folder, and no case
+    root = notebook.resolve().parent if notebook is not None and outside else Path.cwd()
     opened = [str(notebook)] if notebook else []
     return subprocess.call([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", *opened, *rest])
 

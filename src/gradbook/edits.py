@@ -14,6 +14,7 @@ from gradbook.loop.method import Method
 from gradbook.loop.stages import Context, Subject, evaluation_text
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.records import STAGES, Double, Drop, Edit, EditField, Evaluation, Prediction, Replace, Selection, Stage, Step
+from gradbook.tasks import Task
 
 _OF_EXAMPLE: tuple[EditField, ...] = ("prediction", "evaluation", "output_critique", "prompt_critique")
 _CRITIQUES: tuple[EditField, ...] = ("output_critique", "prompt_critique")
@@ -130,7 +131,7 @@ async def execute(records: Any, step: Step, stage: Stage, context: Context) -> A
     return records
 
 
-def _kept(step: Step, stage: Stage) -> dict[Stage, Any]:
+def _kept(step: Step, stage: Stage) -> dict[str, Any]:
     """The records of the stages before `stage`; None for it and those after it."""
     return {each: getattr(step, each) if STAGES.index(each) < STAGES.index(stage) else None for each in STAGES}
 
@@ -207,7 +208,7 @@ def _replaced(record: Any, edit: Replace, step: Step, task: Subject, method: Met
             if by_critic:
                 raise EditError("the critic sees no label, so there is none to swap: edit its evaluation, or a label in its own step")
             return _labelled(record, edit.text, step, task, method)
-        case "evaluation" if by_critic:
+        case "evaluation" if by_critic and isinstance(task, Task):
             return CriticTask(task, method, {}).reread(record, edit.text)
         case "candidate":
             return record.model_copy(update=_HEARD | {"prompt": edit.text})

@@ -1,12 +1,15 @@
 """The events of the journal, a line each; a prompt's text is written once and named by its SHA-256 from then on."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from gradbook.migrations import SCHEMA
+from gradbook.parse import whole
 from gradbook.records import Example, Record, Role, Score, SplitName, Stage, StageRecords, Step, sha256
 
 
@@ -106,6 +109,15 @@ Event = Annotated[
     Opened | TaskGiven | MethodSet | ModelMet | PromptMet | StepBegun | StageDone | Scored | Noted | Moved, Field(discriminator="event")
 ]
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
+
+
+def mended(event: Any) -> Any:
+    """The event with U+FFFD in place of each half of an emoji, which no file can hold."""
+    try:
+        event.model_dump_json()
+    except PydanticSerializationError:
+        return EVENT.validate_python(json.loads(whole(json.dumps(event.model_dump(mode="json"), ensure_ascii=False))))
+    return event
 
 
 # --- prompts by content --------------------------------------------------------------------------------------------------

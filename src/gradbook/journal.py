@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gradbook.background import uninterrupted
 from gradbook.errors import CaseError
 from gradbook.events import (
     EVENT,
@@ -28,9 +29,11 @@ from gradbook.events import (
     TaskGiven,
     by_content,
     in_full,
+    mended,
 )
-from gradbook.files import Folder, Lines, json_line
+from gradbook.files import Folder, Lines
 from gradbook.migrations import SCHEMA, upgrade
+from gradbook.parse import json_line
 from gradbook.records import STAGES, Example, Question, Role, Score, SplitName, Stage, Step, Variable, sha256
 
 NAME = "journal.jsonl"
@@ -117,13 +120,14 @@ class State:
         known = {example.id for examples in self.splits.values() for example in examples}
         _check(known.issuperset(step.batch), f"step {step.id} has an example that the task has not")
         _check(step.origin is not None or not (event.shares or step.edits), f"step {step.id} shares stages with no origin")
-        shared = {stage: getattr(self.steps[step.origin], stage) for stage in event.shares} if step.origin is not None else {}
+        origin = None if step.origin is None else self.steps[step.origin]
+        shared: dict[str, Any] = {stage: getattr(origin, stage) for stage in event.shares}
         _check(None not in shared.values(), f"step {step.id} shares a stage that step {step.origin} has not run")
         self.steps[step.id] = step.model_copy(update=shared)
         # a branch follows the method of the step it was branched off, so that it differs from that by its edits alone
         self.method_of[step.id] = len(self.methods) - 1 if step.origin is None else self.method_of[step.origin]
-        origin = self.made_by.get(step.origin, {}) if step.origin is not None else {}
-        self.made_by[step.id] = {stage: origin[stage] for stage in event.shares if stage in origin}
+        made = {} if step.origin is None else self.made_by[step.origin]
+        self.made_by[step.id] = {stage: made[stage] for stage in event.shares if stage in made}
         if event.note:
             self.notes[step.id] = event.note
         if step.replicate_of is None:  # replicates are the noise floor, not a place to work from
@@ -241,7 +245,7 @@ class Journal:
     def make(cls, folder: Folder, events: Iterable[Any]) -> None:
         """Write the journal of a new case in one go."""
         lines: list[bytes] = []
-        for event in events:
+        for event in map(mended, events):
             data, texts = by_content(event)
             lines += [_line(PromptMet(sha256=sha, text=text).model_dump()) for sha, text in texts.items()]
             lines.append(_line(data))
@@ -260,14 +264,22 @@ class Journal:
         self._file, self.writable = opened, True
         return True
 
+    def check(self) -> None:
+        """That the next event could be recorded; raises CaseError where the case is read only or its file is not what it was."""
+        if not self.writable:
+            raise CaseError(f"{self.path.parent} is open for reading only, so nothing can be recorded in it")
+        self._file.check()
+
     def append(self, *events: Any) -> None:
         """Write each event as one line that survives the process, then fold it into the state."""
+        uninterrupted(partial(self._append, events))
+
+    def _append(self, events: Iterable[Any]) -> None:
         with self._lock:
-            if not self.writable:
-                raise CaseError(f"{self.path.parent} is open for reading only, so nothing can be recorded in it")
+            self.check()
             if self._upgraded is not None:
                 self._become_new(self._upgraded)
-            for event in events:
+            for event in map(mended, events):
                 data, texts = by_content(event)
                 for sha in [sha for sha in texts if sha not in self.state.prompts]:
                     self._write(PromptMet(sha256=sha, text=texts[sha]).model_dump(), sync=False)
@@ -275,6 +287,9 @@ class Journal:
 
     def begin(self, make: Callable[[int], Step], note: str = "") -> Step:
         """Record the step that `make` gives for the next free id, which nobody else can get meanwhile."""
+        return uninterrupted(partial(self._begin, make, note))
+
+    def _begin(self, make: Callable[[int], Step], note: str) -> Step:
         with self._lock:
             step = make(len(self.state.steps))
             shares = tuple(stage for stage in STAGES if step.origin is not None and getattr(step, stage) is not None)

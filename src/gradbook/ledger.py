@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from gradbook.errors import CaseError
-from gradbook.files import Folder, Lines, json_line
+from gradbook.files import Folder, Lines
+from gradbook.parse import json_line
 from gradbook.records import Call, Role, Spent
 
 NAME = "calls.jsonl"

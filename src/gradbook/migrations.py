@@ -44,7 +44,8 @@ class _FromFirst:
     """Schema 1, read as it is: of two steps with one id the later counts, and a replicate was not inherited."""
 
     def __init__(self, lines: _Lines, settings: dict[str, Any]) -> None:
-        self.settings, self.new, self.known = settings, [], set[str]()
+        self.settings, self.known = settings, set[str]()
+        self.new: _Lines = []
         self.models: dict[str, str] = {}
         self.ids: dict[int, int] = {}
         self.steps: dict[int, dict[str, Any]] = {}

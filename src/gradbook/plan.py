@@ -28,13 +28,14 @@ def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method,
     """The step that follows `here`, with no stage run yet."""
     common: dict[str, Any] = {"id": new_id, "stages": method.stages}
     if here.variable == "prompt" and here.held and here.evaluate is not None and method.critic:
-        turn = {"variable": "critic", "prompt": here.held, "held": here.chosen_prompt, "batch": here.batch}
+        turn: dict[str, Any] = {"variable": "critic", "prompt": here.held, "held": here.chosen_prompt, "batch": here.batch}
         return Step(parent=here.id, depth=here.depth, **turn, **common)
     if here.queue and method.beam > 1:
         (parent, candidate), *rest = here.queue
         turn = {"prompt": steps[parent].candidate(candidate), "fellows": (*here.fellows, here.id), "queue": tuple(rest)}
         return Step(parent=parent, depth=here.depth, batch=here.batch, **turn, **common)
-    parent, prompt, queue = here.id, here.ends_with("prompt"), ()
+    prompt, queue = here.ends_with("prompt"), list[tuple[int, int]]()
+    parent = here.id
     if here.select is not None and (method.beam > 1 or here.select.kept):
         (parent, candidate), *queue = _beam([*(steps[i] for i in here.fellows), here], method.beam)
         prompt = steps[parent].candidate(candidate)
@@ -46,9 +47,10 @@ def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method,
 
 def _beam(fellows: list[Step], width: int) -> list[tuple[int, int]]:
     """The best different prompts that steps of one depth ended with, as (step, candidate), the best first."""
-    ends = [(step, index) for step in fellows for index in (step.select.kept or (step.select.chosen,))]
-    ranked = sorted(ends, key=lambda end: -end[0].select.scores.get(str(end[1]), 0.0))
+    chosen = [(step, step.select) for step in fellows if step.select is not None]
+    ends = [(selection.scores.get(str(i), 0.0), step, i) for step, selection in chosen for i in (selection.kept or (selection.chosen,))]
+    ranked = sorted(ends, key=lambda end: -end[0])
     best: dict[str, tuple[int, int]] = {}
-    for step, index in ranked:
+    for _, step, index in ranked:
         best.setdefault(step.candidate(index), (step.id, index))
     return list(best.values())[:width]

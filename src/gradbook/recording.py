@@ -11,7 +11,7 @@ import pandas as pd
 from gradbook import effects, settings, tables
 from gradbook.edits import superseded
 from gradbook.effects import Comparison
-from gradbook.errors import CaseError
+from gradbook.errors import CaseError, MethodError
 from gradbook.files import Folder
 from gradbook.journal import NAME, Journal, ScoreEntry, State
 from gradbook.ledger import Ledger, Place
@@ -150,7 +150,10 @@ class Recording:
 
     def _method(self, place: int) -> Method:
         if place not in self._methods:
-            self._methods[place] = Method(**self._state.methods[place])
+            try:
+                self._methods[place] = Method(**self._state.methods[place])
+            except (MethodError, TypeError) as error:
+                raise CaseError(f"{self.path / NAME} holds a method that cannot be ({error}); restore the file from a copy") from None
         return self._methods[place]
 
     def subject(self, step: Step | int) -> Subject:

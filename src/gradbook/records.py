@@ -349,7 +349,6 @@ class Spent(Record):
     @classmethod
     def of(cls, call: Call) -> "Spent":
         """What one call has cost when it was made."""
-        unknown = call.prompt_tokens is None or call.completion_tokens is None
-        if unknown:
+        if call.prompt_tokens is None or call.completion_tokens is None:
             return cls(calls=1, unknown=1)
         return cls(calls=1, prompt_tokens=call.prompt_tokens, completion_tokens=call.completion_tokens, cost=call.cost)

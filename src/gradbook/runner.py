@@ -101,6 +101,7 @@ class Runner:
             return step
 
     async def _run(self, step: Step, stage: Stage) -> Step:
+        self.journal.check()  # what cannot be recorded is not paid for
         started = time.monotonic()
         with _Meter(self, stage) as meter:
             context = self._context(step, meter)
@@ -142,7 +143,7 @@ class Runner:
 
     def question(self, what: Scorable, split: SplitName, replicate: int = 0) -> Question:
         """What the score of `what` is filed under, of the model that would make it now."""
-        asked = {"prompt": sha256(what.prompt), "split": split, "replicate": replicate}
+        asked: dict[str, Any] = {"prompt": sha256(what.prompt), "split": split, "replicate": replicate}
         if what.judged is None or what.method is None:
             return Question(model=self.model("task").id, form=self.task.form, **asked)
         form = short_id(*CriticTask.form(what.method))
@@ -161,7 +162,9 @@ class Runner:
         return self.journal.state.scores[question].score
 
     async def _score(self, what: Scorable, question: Question, known: Iterable[Answer]) -> None:
-        split, subject = question.split, self.task
+        self.journal.check()
+        split = question.split
+        subject: Subject = self.task
         if what.judged is not None and what.method is not None:
             subject = self._critic(what.method, await self._outputs(what, split))
         keep = {answer.example: answer for answer in known if answer.lost != "no reply"}

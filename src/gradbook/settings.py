@@ -1,5 +1,6 @@
 """`case.toml`: what a case is for and how its steps are made, in a file that a person may change by hand."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import tomli_w
 
 from gradbook.errors import CaseError, MethodError, TaskError
-from gradbook.files import Folder, toml
+from gradbook.files import Folder
 from gradbook.loop import Method
 from gradbook.migrations import SCHEMA
+from gradbook.parse import toml, whole
 from gradbook.records import Example, SplitName
 from gradbook.tasks import Task
 
@@ -21,6 +23,7 @@ def write(folder: Folder, title: str, task: Task, method: Method) -> None:
     """Write `case.toml` in one go; of the templates, only those that differ from the default."""
     stated = method.model_dump(exclude={"templates"}) | {"templates": method.templates.model_dump(exclude_defaults=True)}
     settings = {"schema": SCHEMA, "title": title, "task": task.settings(), "method": stated}
+    settings = json.loads(whole(json.dumps(settings, ensure_ascii=False)))  # as the journal has it
     escaped = tomli_w.dumps(settings)
     # written over several lines, a line break of any kind would be read as a line feed
     folder.write(NAME, (escaped if "\\r" in escaped else tomli_w.dumps(settings, multiline_strings=True)).encode())
@@ -42,7 +45,7 @@ def read(folder: Folder) -> dict[str, Any]:
 def task(path: Path, settings: dict[str, Any], examples: Mapping[SplitName, tuple[Example, ...]]) -> Task:
     """The task that the settings describe, with its recorded examples; `path` is the file that they are from."""
     try:
-        return Task.from_settings(settings, dict(examples))
+        return Task.from_settings(settings, {split: examples[split] for split in examples})
     except TaskError as error:
         raise CaseError(f"{path}: {error}") from None
 

@@ -104,10 +104,10 @@ def agreement(step: Step) -> float | None:
     """
     if step.variable == "critic":
         return _batch_accuracy(step)
-    if not any(e.score is not None or e.unusable for e in step.evaluate or ()):
+    if not any(e.score is not None or e.unusable or e.lost for e in step.evaluate or ()):
         return None
-    right = {prediction.example: prediction.correct for prediction in step.predict}
-    agree = [e.score is not None and (e.score >= 0.5) == right[e.example] for e in step.evaluate]
+    right = {prediction.example: prediction.correct for prediction in step.predict or ()}
+    agree = [e.score is not None and (e.score >= 0.5) == right[e.example] for e in step.evaluate or ()]
     return sum(agree) / len(agree)
 
 

@@ -78,7 +78,9 @@ def test_a_parameter_can_be_left_out():
     assert model.sampling == {"temperature": 0.5, "top_p": 0.95, "max_completion_tokens": 9, "top_k": 4}
 
 
-@pytest.mark.parametrize(("settings", "sentence"), [({"base_url": "localhost:80/v1"}, "http://"), ({"concurrency": 0}, "at least 1")])
+@pytest.mark.parametrize(
+    ("settings", "sentence"), [({"base_url": "localhost:80/v1"}, "http://"), ({"concurrency": 0}, "greater than or equal to 1")]
+)
 def test_settings_that_cannot_work(settings, sentence):
     with pytest.raises(ModelError, match=sentence):
         connect("m", **{"base_url": URL, **settings})

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import random
 import time
 import traceback
 
@@ -9,7 +10,7 @@ import pytest
 
 from gradbook import background
 from gradbook.errors import ModelError
-from gradbook.models import connect
+from gradbook.models import Budget, connect
 from models.conftest import KEY, together, user
 from stub import Stub
 
@@ -173,7 +174,16 @@ def test_what_another_kernel_has_made_meanwhile_is_not_made_again():
 
 @pytest.mark.parametrize(
     ("text", "ending"),
-    [("", "stop"), ("", "content_filter"), ("half a sen", "length"), ("<think>hm", "stop"), ("<think>hm</think> ", "stop")],
+    [
+        ("", "stop"),
+        ("", "content_filter"),
+        ("half a sen", "length"),
+        ("half", "max_tokens"),
+        ("half", "content_filter"),
+        ("half", "error"),
+        ("<think>hm", "stop"),
+        ("<think>hm</think> ", "stop"),
+    ],
 )
 def test_what_is_no_reply_is_given_and_made_again(text, ending):
     body = {"choices": [{"message": {"content": text}, "finish_reason": ending}]}
@@ -214,3 +224,33 @@ def test_a_password_in_the_url_is_nowhere(stub, capfd):
     print(model, model.identity, vars(model), *traceback.format_exception(caught.value))
     assert "pass-word" not in capfd.readouterr().out
     assert model.identity == f"{stub.url} stub"
+
+
+async def _stop_half(model, told, chance):
+    """Ask for six calls forty times, stopping some at random; what each asker got."""
+
+    async def ask(number):
+        await asyncio.sleep(chance.random() * 0.02)
+        return await model.complete(user(str(number % 6)), landed=told[number].append)
+
+    asked = [asyncio.ensure_future(ask(number)) for number in range(len(told))]
+    for task in chance.sample(asked, len(asked) // 2):
+        asyncio.get_running_loop().call_later(chance.random() * 0.04, task.cancel)
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whoever_is_stopped_every_reply_is_told_as_paid_once(seed):
+    chance, told = random.Random(seed), [[] for _ in range(40)]
+    with Stub(latency=chance.choice([0.0, 0.003, 0.01])) as stub:
+        stub.fail(*[429, 500][: seed % 3])
+        budget = Budget(tokens=10**7)
+        model = connect("stub", base_url=stub.url, concurrency=chance.choice([1, 3, 16]), budget=budget, cache=seed % 2 == 0)
+        results = background.run(_stop_half(model, told, chance))
+        wait_until(lambda: not budget._holders)
+        replies = sum(request.fault is None for request in stub.requests)
+    assert sum(not call.cached for calls in told for call in calls) == replies == model.spent.calls == budget.spent.calls
+    for calls, result in zip(told, results, strict=True):
+        assert len(calls) <= 1
+        assert isinstance(result, asyncio.CancelledError) or calls == [result]
+    assert model._slots._value == model.concurrency

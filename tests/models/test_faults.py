@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import re
+import socket
+import threading
 import time
 import zlib
 
@@ -11,8 +14,9 @@ from hypothesis import strategies as st
 
 from gradbook import background
 from gradbook.errors import ModelError
-from gradbook.models import Budget, connect
-from gradbook.models.faults import clean, mended, scrubbed
+from gradbook.models import Budget, client, connect
+from gradbook.models.faults import Fault, answered, clean, mended, parsed, scrubbed
+from gradbook.models.reading import Reply, read
 from models.conftest import KEY, together, user
 from stub import Said, Stub
 
@@ -30,7 +34,7 @@ FAULTS = [
     (error(401, "Bad key " + KEY), r"refused the key for stub \(401: Bad key \*\*\*\); check OPENAI_API_KEY\.", 1),
     (error(402, "Insufficient credits"), r"wants to be paid .*\(402: Insufficient credits\); check the account's credit", 1),
     (error(403, "Country not supported"), r"does not let this key use stub \(403: Country not supported\); check", 1),
-    (error(404, "No model stub"), r"has no stub \(404: No model stub\); check the name of the model and the base URL", 1),
+    (error(404, "No model stub"), r"does not know stub \(404: No model stub\); check the name of the model and the base URL", 1),
     (error(408, "slow"), r"gave up waiting on stub in 3 tries \(408: slow\)", 3),
     (error(409, "busy"), r"in conflict with another in 3 tries \(409: busy\)", 3),
     (error(413, "Body over 1 MB"), r"larger than \S+ takes \(413: Body over 1 MB\); shorten", 1),
@@ -47,6 +51,7 @@ FAULTS = [
     (Said(503, b""), r"after 3 tries \(503\)", 3),
     (error(529, "Overloaded", type="overloaded_error"), r"after 3 tries \(529: Overloaded\)", 3),
     (error(429, "slow down"), r"still limits stub after 3 tries \(429: slow down\); wait, lower concurrency", 3),
+    (error(429, "slow down", {"Retry-After": "Fri, 31 Dec 99999 23:59:59 GMT"}), r"after 3 tries \(429: slow down\)", 3),
     (error(429, "slow down", {"Retry-After": "3600"}), r"limits stub after 1 try and asks to wait 3,600 s \(429", 1),
     (error(429, "slow down", {"Retry-After": "1000000000"}), r"after 1 try and asks to wait 1,000,000,000 s", 1),
     (error(429, "You exceeded your quota", code="insufficient_quota"), r"wants to be paid .*exceeded your quota", 1),
@@ -60,6 +65,7 @@ FAULTS = [
     (Said(200, {"error": {"message": "Overloaded", "type": "overloaded_error"}}), r"failed on stub after 3 tries \(503: Overloaded", 3),
     (Said(200, {"error": "no such thing"}), r"refused the request to stub \(400: no such thing\)", 1),
     (Said(200, {"choices": [{"error": {"code": 502, "message": "upstream"}, "finish_reason": "error"}]}), r"\(502: upstream\)", 3),
+    (Said(200, whole("half", error={"code": 502, "message": "upstream"}, finish_reason="error")), r"\(502: upstream\)", 3),
     (Said(200, b"[1, 2"), "not a chat completion; check that the base URL", 1),
     (Said(200, b"<html>sign in</html>"), "not a chat completion", 1),
     (Said(200, b"[" * 200_000), "not a chat completion", 1),
@@ -67,8 +73,14 @@ FAULTS = [
     (Said(200, whole(content=5)), "not a chat completion", 1),
     (Said(200, b" " * (9 << 20)), "more than 8 MB to stub", 1),
     (Said(200, gzip.compress(b" " * (200 << 20)), {"Content-Encoding": "gzip"}), "more than 8 MB to stub", 1),
-    (Said(500, gzip.compress(b" " * (200 << 20)), {"Content-Encoding": "gzip"}), "more than 8 MB to stub", 1),
-    (Said(200, b"xx", {"Content-Encoding": "br"}), "packed as 'br'", 1),
+    (Said(500, gzip.compress(b" " * (200 << 20)), {"Content-Encoding": "gzip"}), r"failed on stub after 3 tries \(500\)", 3),
+    (Said(200, b"xx", {"Content-Encoding": "br"}), "packed in a way that was not asked for; check any proxy", 1),
+    (Said(200, b"xx", {"Content-Encoding": "{x}"}), "packed in a way that was not asked for", 1),
+    (
+        Said(307, b"", {"Location": "ftp://elsewhere/v1"}),
+        "passes the request for stub on to where it is not answered; check the base URL",
+        1,
+    ),
     (Said(200, b"xx", {"Content-Encoding": "gzip"}), "packed and damaged, in 3 tries", 3),
     ("hang", "did not answer in full within 0.5 s in 3 tries; connect with a larger timeout", 3),
     ("drip", "did not answer in full within 0.5 s in 3 tries", 3),
@@ -140,6 +152,7 @@ REPLIES = [
     ({"choices": None}, "", "error", "the endpoint sent no choices"),
     ({"choices": [], "promptFeedback": {"blockReason": "SAFETY"}}, "", "error", "blocked: SAFETY"),
     ({"choices": [{"finish_reason": "recitation"}]}, "", "recitation", "ended with 'recitation'"),
+    (whole("x", finish_reason="st\ud83dop\u202e" + "!" * 1000), "x", "st op " + "!" * 34, ""),
     (whole("half \ud83d an emoji"), "half � an emoji", "stop", ""),
 ]
 
@@ -175,9 +188,10 @@ def test_a_packed_reply_is_read(stub, remote):
     assert [remote(cache=False).ask("a") for _ in range(2)] == ["x", "x"]
 
 
-def test_a_reply_of_some_megabytes_does_not_hold_the_loop(stub, remote):
-    stub.fail(Said(200, whole("x" * (7 << 20))))
-    model = remote()
+@pytest.mark.parametrize("said", [Said(200, whole("x" * (7 << 20))), Said(500, b"[" + b"[]," * 2_600_000 + b"[]]")], ids=["reply", "error"])
+def test_a_body_of_some_megabytes_does_not_hold_the_loop(stub, remote, said):
+    stub.fail(said)
+    model = remote(retries=0)
     work = background.submit(model.complete(user("a")))
     slowest = 0.0
     while not work.done():
@@ -185,7 +199,7 @@ def test_a_reply_of_some_megabytes_does_not_hold_the_loop(stub, remote):
         background.submit(_nothing()).result()
         slowest = max(slowest, time.monotonic() - began)
         time.sleep(0.002)
-    assert len(work.result().text) == 7 << 20
+    assert (work.exception() is None) == (said.status == 200)
     assert slowest < 0.5
 
 
@@ -233,3 +247,91 @@ def test_a_short_key_is_a_word(stub):
         open_stub.fail(error(404, "try ollama pull"))
         with pytest.raises(ModelError, match="try ollama pull"):
             connect("stub", base_url=open_stub.url, api_key="ollama").ask("a")
+
+
+def test_a_reason_that_repeats_the_key_is_kept_without_it(stub, remote):
+    stub.fail(Said(200, {"choices": [{"message": {"content": None, "refusal": f"{'No. ' * 20}You sent {KEY}."}}]}))
+    call = together(remote().complete(user("a")))[0]
+    assert call.reason.startswith("No. No. ")
+    assert KEY[:12] not in call.model_dump_json()
+
+
+def test_a_connection_that_is_never_made_is_told_as_that(monkeypatch):
+    monkeypatch.setattr(client, "_CONNECT_TIMEOUT", 0.3)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        with pytest.raises(ModelError, match=r"could not be reached in 1 try"):
+            connect("stub", base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", retries=0, timeout=20).ask("a")
+        for each in waiting:
+            each.close()
+
+
+def test_https_where_plain_http_is_spoken():
+    def answer(server):
+        with server.accept()[0] as plain:
+            plain.recv(1000)
+            plain.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+        with pytest.raises(ModelError, match="makes no secure connection; check whether the base URL begins with https:// or http://"):
+            connect("stub", base_url=f"https://127.0.0.1:{server.getsockname()[1]}/v1").ask("a")
+
+
+def test_what_cannot_be_sent_is_told(monkeypatch, remote):
+    monkeypatch.setenv("OPENAI_ORG_ID", "é")
+    with pytest.raises(ModelError, match=r"cannot be made .*check sampling and the OPENAI_ variables"):
+        remote().ask("a")
+
+
+_names = st.sampled_from(
+    [
+        "error",
+        "choices",
+        "message",
+        "content",
+        "finish_reason",
+        "usage",
+        "detail",
+        "loc",
+        "msg",
+        "text",
+        "type",
+        "code",
+        "refusal",
+        "metadata",
+        "raw",
+    ]
+)
+_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=8)
+    | st.sampled_from(["text", "429"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),
+)
+
+
+@given(_json | st.fixed_dictionaries({"choices": st.lists(_json, max_size=2)}), st.sampled_from([200, 400, 422, 429, 500]))
+def test_whatever_a_body_holds_is_a_reply_or_one_sentence(body, status):
+    content = json.dumps(body).encode()
+    fault = answered(status, parsed(content))
+    try:
+        if status == 200:
+            reply = read(content)
+            assert isinstance(reply, Reply)
+            (reply.text + reply.finish_reason).encode()
+            return
+    except Fault as found:
+        fault = found
+    told = fault.sentence("stub", "http://h/v1", 2, ["secret-key"])
+    assert told.isprintable()
+    assert told.endswith(".")
+    assert not re.search(r"\{\w*\}", told.replace(scrubbed(fault.said), ""))

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+from gradbook import background
 from gradbook.errors import ModelError
 from gradbook.models import Budget, CallCache, ModelSpec, connect
 from models.conftest import KEY, together, user
@@ -208,20 +209,97 @@ def test_an_untrusted_certificate_is_told_as_that(tmp_path):
         server.server_close()
 
 
-def test_a_cache_that_another_program_locks_is_gone_without(stub, remote, tmp_path):
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_cache_that_another_program_locks_is_gone_without(stub, remote, lock):
     import sqlite3
     import time
 
     model = remote()
     model.ask("a")
     with sqlite3.connect(model.cache.path, isolation_level=None) as other:
-        other.execute("BEGIN EXCLUSIVE")
+        other.execute(f"BEGIN {lock}")
         began = time.monotonic()
-        with pytest.warns(RuntimeWarning, match="not cached"):
-            assert model.ask("b").startswith("reply")
-        assert time.monotonic() - began < 5
+        with pytest.warns(RuntimeWarning, match="locked by another program; going on without it") as told:
+            calls = together(*[model.complete(user(str(n))) for n in range(10)])
+        assert all(call.text.startswith("reply") for call in calls)
+        assert time.monotonic() - began < 6, "they do not wait one after the other"
+        assert len(told) == 1
         other.execute("ROLLBACK")
     other.close()
+    assert model.ask("c") == model.ask("c")
+    assert len(stub.requests) == 12, "and the cache is used again at once"
+
+
+def test_a_path_of_a_cache_may_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert CallCache("~/calls.sqlite").path == tmp_path / "calls.sqlite"
+
+
+@pytest.mark.parametrize("name", ["a\0b.gguf", "hf:a/b/c\0.gguf"])
+def test_a_path_that_cannot_be(name):
+    with pytest.raises(ModelError, match=r"Cannot read the weights .*null byte|should look like hf:"):
+        connect(name)
+    with pytest.raises(ModelError, match="cannot be used"):
+        CallCache("a\0b.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"concurrency": 0}, "concurrency of the model cannot be 0: Input should be greater than or equal to 1."),
+        ({"timeout": float("nan")}, "timeout of the model cannot be nan: Input should be a finite number."),
+        ({"timeout": 0}, "timeout of the model cannot be 0: Input should be greater than 0."),
+        ({"retries": -1}, "retries of the model cannot be -1"),
+        ({"price": (1.0,)}, "price.1 of the model cannot be"),
+        ({"price": (-1.0, 1.0)}, "price.0 of the model cannot be -1.0"),
+        ({"sampling": {"temperature": float("nan")}}, "JSON cannot hold it"),
+        ({"sampling": {"stop": {1}}}, "JSON cannot hold it"),
+        ({"sampling": {"stop": "\ud83d"}}, "JSON cannot hold it"),
+        ({"sampling": {"stream": True, "model": "other"}}, "model, stream must be left to gradbook"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_by_its_name(settings, sentence):
+    with pytest.raises(ModelError) as caught:
+        connect("m", base_url="http://127.0.0.1:9/v1", **settings)
+    assert sentence in str(caught.value)
+    str(caught.value).encode()
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_what_its_parent_has_set_aside():
+    with Stub(gate=True) as stub:
+        model = connect("stub", base_url=stub.url, budget=Budget(tokens=6000))
+        work = background.submit(model.complete(user("from the parent")))
+        stub.wait_for(1)
+        child = multiprocessing.get_context("fork").Process(target=ask, args=(model,))
+        child.start()
+        try:
+            stub.wait_for(2, timeout=10)
+        finally:
+            stub.open_gate()
+            child.join(10)
+            child.kill()
+        assert child.exitcode == 0
+        assert work.result().text.startswith("reply")
+
+
+def _put_in_child(cache):
+    parents = cache._databases
+    cache.put("b", {"text": "y"})
+    assert cache._databases is not parents
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_forked_child_writes_through_a_connection_of_its_own(tmp_path):
+    cache = CallCache(tmp_path / "calls.sqlite")
+    child = multiprocessing.get_context("fork").Process(target=_put_in_child, args=(cache,))
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    assert cache.get("b") == {"text": "y"}
 
 
 def test_a_row_that_holds_no_reply_gives_way(stub, remote):
@@ -232,6 +310,8 @@ def test_a_row_that_holds_no_reply_gives_way(stub, remote):
         ("c", '{"text": ""}'),
         ("d", '{"text": "half", "finish_reason": "length"}'),
         ("e", '{"x": 1}'),
+        ("f", '{"text": "half", "finish_reason": "MAX_TOKENS"}'),
+        ("g", "[" * 100_000),
     ):
         address = model.key(user(key))
         model.cache._databases["patient"].execute("INSERT INTO calls VALUES (?, ?)", (address, row))

@@ -1,6 +1,5 @@
 """The templates: whatever a view says stays text, in every region and whatever the state."""
 
-from collections import defaultdict
 from html.parser import HTMLParser
 
 import pytest
@@ -49,7 +48,7 @@ class Seen(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.drawn = tag == "svg" or (getattr(self, "drawn", False) and tag not in ("table", "div", "p"))
-        if tag == "svg" and dict(attributes).get("class") != "gb-plot" or tag in ("script", "img", "iframe", "object", "a", "link", "base", "form"):
+        if (tag == "svg" and dict(attributes).get("class") != "gb-plot") or tag in ("script", "img", "iframe", "object", "a", "link", "base", "form"):
             self.bad.append(tag)
         self.bad += [name for name, _ in attributes if name.startswith("on") or not (self.drawn or name in KNOWN or name.startswith(("data-", "aria-")))]
         if tag not in ("input", "br", "hr", "img"):

@@ -7,20 +7,59 @@ import pandas as pd
 import pytest
 
 from gradbook.errors import TaskError
+from gradbook.tasks import BbehAnswer, Task, gpqa
 from gradbook.tasks import bbeh as load
-from gradbook.tasks import gpqa
 
 SPLITS = ("train", "validation", "test")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("bbeh_web_of_lies", "sequence"), ("bbeh_multistep_arithmetic", "number")])
-def test_every_target_of_a_real_file_is_read_back(bbeh: Path, name: str, kind: str) -> None:
-    task = load(bbeh / f"{name}.json")
-    assert [len(task.split(split)) for split in SPLITS] == [30, 50, 120] and task.answer.kind == kind
-    targets = task.frame()["target"]
-    assert len(targets) == 200 and all(task.correct(task.parse(target), target) for target in targets)
-    assert all(task.correct(task.parse(f"So.\n\n**Answer:** {target}."), target) for target in targets)
-    assert "canary GUID" in task.source["canary"] and "/" not in task.source["file"]
+KEPT = ("bbeh_linguini", "bbeh_spatial_reasoning")  # these hold an input twice
+
+
+def real(bbeh: Path, name: str) -> Task:
+    return load(bbeh / f"{name}.json", duplicates="keep" if name in KEPT else "error")
+
+
+def test_every_task_of_bbeh_loads(bbeh: Path) -> None:
+    names = sorted(path.stem for path in bbeh.glob("*.json"))
+    tasks = [real(bbeh, name) for name in names]
+    assert len(names) == 23 and {len(task.frame()) for task in tasks} == {120, 200}
+    assert all("canary GUID" in task.source["canary"] and "/" not in task.source["file"] for task in tasks)
+    kinds = {task.name: task.answer.kind for task in tasks}
+    assert (kinds["bbeh_web_of_lies"], kinds["bbeh_multistep_arithmetic"], kinds["bbeh_nycc"]) == ("sequence", "number", "label")
+    for name in KEPT:
+        with pytest.raises(TaskError, match=r'have the same input.*duplicates="keep"'):
+            load(bbeh / f"{name}.json")
+
+
+ASKED = ["{}", "The answer is: {}", "The final answer is {}.", "So.\n\n**Answer:** {}.", "The answer is **{}**", r"\boxed{{{}}}"]
+
+
+@pytest.mark.parametrize("said", ASKED)
+def test_every_target_of_bbeh_is_right_where_it_is_answered(bbeh: Path, said: str) -> None:
+    for path in bbeh.glob("*.json"):
+        task = real(bbeh, path.stem)
+        for target in task.frame()["target"]:
+            for text in (target, target.replace(", ", ",")):
+                assert task.correct(task.parse(said.format(text)), target), (path.stem, task.answer.kind)
+
+
+@pytest.mark.parametrize(
+    ("target", "right", "wrong"),
+    [
+        ("150, 2", ["150,2", "150, 2", "[150, 2]", "The answer is: 150 , 2."], ["150, 3", "150", "152"]),
+        ("[]", ["[]", "Answer: []", "The answer is: []."], ["[emma]", "none"]),
+        ("[emma, lily]", ["emma, lily", "[Emma,Lily]", "The final answer is [emma, lily]."], ["[lily, emma]", "emma"]),
+        ("(A)", ["A", "a", "(a)", r"$\boxed{\text{(A)}}$"], ["(B)", "B"]),
+        ("chair, paper", ["'chair', 'paper'", "chair, paper?"], ["chair", "paper, chair"]),
+        ("3.0", ["3", "3.00"], ["30", "-3"]),
+        ("He really cried.", ["He really cried", "he really cried."], ["He cried."]),
+    ],
+)
+def test_bbeh_is_compared_as_its_evaluator_does(target: str, right: list[str], wrong: list[str]) -> None:
+    answer = BbehAnswer()
+    assert all(answer.correct(answer.parse(reply), target) for reply in right)
+    assert not any(answer.correct(answer.parse(reply), target) for reply in wrong)
 
 
 def write(folder: Path, data, name: str = "task.json") -> Path:
@@ -40,7 +79,7 @@ def items(*targets) -> dict:
         ([1, 2, 3], "number"),
         (["(A)", "(B)"] * 3, "label"),
         (["a, b", "b, a"] * 3, "sequence"),
-        (list("abcde"), "text"),
+        (list("abcde"), "bbeh"),
     ],
 )
 def test_the_kind_of_answer_is_read_off_the_targets(tmp_path: Path, targets: list, kind: str) -> None:

@@ -170,6 +170,25 @@ def test_system_parse_and_score() -> None:
             ask()
 
 
+def test_thoughts_are_no_answer_and_a_reply_that_was_cut_off_counts_only_where_it_states_one() -> None:
+    task = Task.from_frame(frame(20, target=["yes", "no"] * 10))
+    numbers = Task.from_frame(frame(20, target=["1", "2"] * 10))
+    assert task.parse("<think>Could the answer be yes?") is None
+    assert task.parse("<think>Could the answer be yes?</think>Answer: no") == "no"
+    assert task.parse("Could the answer be yes?</think>no") == "no"
+    for reply, whole, cut in [
+        ("Answer: yes\nBecause", "yes", "yes"),
+        ("Answer: yes", "yes", None),
+        ("It is yes\nand", "yes", None),
+        ("The answer is no.\nThe answer is y", "no", "no"),
+    ]:
+        assert (task.parse(reply), task.parse(reply, cut=True)) == (whole, cut), reply
+    assert (numbers.parse("3 + 4 = 7\nso 1"), numbers.parse("3 + 4 = 7\nso 1", cut=True)) == ("1", None)
+    assert numbers.parse("The answer is 7.\nCheck: 1", cut=True) == "7"
+    own = Task.from_frame(frame(), parser=lambda output: output[-1:])
+    assert (own.parse("<think>x</think>a"), own.parse("so a\nand b", cut=True)) == ("a", None)
+
+
 def test_an_own_parser_and_scorer_are_used_and_said_to_be_lost() -> None:
     task = Task.from_frame(frame(), parser=lambda output: output[-1:], scorer=lambda answer, target: answer.lower() == target)
     assert task.parse("so: A") == "A" and task.correct("A", "a")

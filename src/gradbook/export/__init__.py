@@ -11,6 +11,7 @@ from gradbook import page
 from gradbook.errors import ExportError
 from gradbook.export.cells import notebook
 from gradbook.export.report import report
+from gradbook.parse import whole
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
@@ -31,6 +32,8 @@ def export(rec: "Recording", path: str | Path, annotations: Annotations = "all")
     Raises:
         ExportError: another ending, other annotations, or the file cannot be written.
     """
+    if "\0" in str(path) or whole(str(path)) != str(path):
+        raise ExportError(f"{whole(str(path))!r} cannot be a path: it holds a character that no path may hold")
     path = Path(path).expanduser()
     ending = path.suffix.lower()
     if ending not in (".ipynb", ".html"):

@@ -9,7 +9,9 @@ from gradbook.loop.templates import fill
 from gradbook.metrics import VERDICTS
 from gradbook.records import Answer, Evaluation, Example, Prediction
 from gradbook.tasks import Task
-from gradbook.tasks.answers import LabelAnswer, value
+from gradbook.tasks.answers import LabelAnswer
+from gradbook.tasks.number import value
+from gradbook.tasks.reading import finished
 
 RIGHT, WRONG = VERDICTS
 _ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | dict.fromkeys(map(ord, "−–‒﹣"), "-")  # full-width forms, minus signs
@@ -73,17 +75,21 @@ class CriticTask:
         return f"{prompt}\n\n{self.format_instruction}"
 
     def parse(self, output: str, cut: bool = False) -> str | None:
-        """The verdict in a reply: "right", "wrong" or a number from 0 to 100; None where it gives none that can be used."""
-        if not self.binary:
-            score = read_score(output)
-            return None if score is None or not 0 <= score <= 100 else f"{score:.12g}"
-        return read_verdict(output)
+        """The verdict in a reply: "right", "wrong" or a number from 0 to 100; None where it gives none that can be used.
+
+        Thoughts do not count; of a reply that was `cut` off only a verdict that it states in a finished line does.
+        """
+        heard = finished(output, cut)
+        if self.binary:
+            return read_verdict(heard, stated=cut)
+        score = read_score(heard, stated=cut)
+        return None if score is None or not 0 <= score <= 100 else f"{score:.12g}"
 
     def unusable(self, output: str) -> str | None:
         """Why a reply gives no verdict: "missing" or "out of range"; None where it gives one."""
         if self.parse(output) is not None:
             return None
-        return "missing" if self.binary or read_score(output) is None else "out of range"
+        return "missing" if self.binary or read_score(finished(output, False)) is None else "out of range"
 
     def score(self, answer: str | None) -> float | None:
         """A verdict as a number from 0 to 1; None where there is none."""
@@ -112,36 +118,38 @@ class CriticTask:
         return evaluation.model_copy(update=found)
 
 
-def read_verdict(reply: str) -> str | None:
+def read_verdict(reply: str, stated: bool = False) -> str | None:
     """The verdict that a reply states, "right" or "wrong"; None where it states none, both, or denies one.
 
-    That is what the last "Verdict:" with one of the words in its line says, or else a last line that is the word alone.
+    That is what the last "Verdict:" with one of the words in its line says, or else, unless
+    it has to be `stated`, a last line that is the word alone.
     """
     text, form = reply.translate(_ASCII), LabelAnswer(labels=VERDICTS)
-    for stated in reversed(_VERDICT.findall(text)):
-        if leading := _LEADING.match(stated):
+    for said in reversed(_VERDICT.findall(text)):
+        if leading := _LEADING.match(said):
             return leading[1].lower()
-        if re.search(r"\b(?:right|wrong)\b", stated, re.IGNORECASE):
-            return form.parse(stated)
-    return next(iter(form.classes(text.strip().rpartition("\n")[2])), None)
+        if re.search(r"\b(?:right|wrong)\b", said, re.IGNORECASE):
+            return form.parse(said)
+    return None if stated else next(iter(form.classes(text.strip().rpartition("\n")[2])), None)
 
 
-def read_score(reply: str) -> float | None:
+def read_score(reply: str, stated: bool = False) -> float | None:
     """The score that a reply states, on a scale to 100, in range or not; None where it states none.
 
-    That is the number after the last "Score:", or before the last "/100" or "out of 100", or a reply that is only a number.
+    That is the number after the last "Score:", or before the last "/100" or "out of 100", or, unless it has to be `stated`, a
+    reply that is only a number.
     Two numbers ("60 to 70") and other scales ("7/10") are no score.
     """
     text = reply.translate(_ASCII)
     found = list(_SCORE.finditer(text))
     if not found:
-        return _number(text.strip().strip("*_`.%").strip())
+        return None if stated else _number(text.strip().strip("*_`.%").strip())
     last = found[-1]
     return None if _OTHER_SCALE.match(text, last.end()) else _number(last["said"] or last["plain"])
 
 
 def _number(text: str) -> float | None:
-    number = value(text)
+    number = None if "/" in text else value(text)  # 8/10 is a score on another scale
     return None if number is None else float(number)
 
 

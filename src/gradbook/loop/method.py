@@ -76,7 +76,7 @@ class Method(Record):
         """The line that explains a setting; raises MethodError where there is no such setting."""
         if setting not in cls.model_fields:
             raise MethodError(f"there is no setting {setting!r}; there are {', '.join(cls.model_fields)}")
-        return cls.model_fields[setting].description
+        return cls.model_fields[setting].description or ""
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -136,7 +136,7 @@ class Method(Record):
         if update in PROMPT_ONLY and labels != "none":
             nothing = f"update={update!r} sees no data, so labels={labels!r} would change nothing"
             raise MethodError(f"{nothing}: leave labels out, or take {_DATA_UPDATES}")
-        defaults = {"labels": "none"} if update in PROMPT_ONLY else {}
+        defaults: dict[str, Any] = {"labels": "none"} if update in PROMPT_ONLY else {}
         defaults["candidates"] = 1 if settings.get("selection") in ONE_CANDIDATE else 3
         return defaults | settings
 
@@ -178,4 +178,4 @@ def _refusals(m: Method) -> list[tuple[bool, str]]:
 
 # said once, in the fields, and told by help(Method) as well
 _ARGS = "\n".join(f"        {name}: {field.description}" for name, field in Method.model_fields.items())
-Method.__doc__ = Method.__doc__.replace("    Raises:", f"    Args:\n{_ARGS}\n\n    Raises:")
+Method.__doc__ = (Method.__doc__ or "").replace("    Raises:", f"    Args:\n{_ARGS}\n\n    Raises:")

@@ -9,9 +9,11 @@ from pydantic import model_validator
 from gradbook.errors import MethodError
 from gradbook.loop.table import STAGE_INFO
 from gradbook.records import Record
+from gradbook.replies import embraced, unwrap
 
 NEEDED = {name: needed for info in STAGE_INFO.values() for name, needed in info.templates.items()}
 ALLOWED = ("answer", "label", "input", "output", "evaluation", "prompt", "output_critique", "critiques", "past", "examples")
+_HEADING = re.compile(r"(?P<marks>[\s*_#>]*)new prompt(?:[\s*_#]*$|[\s*_]*:[*_]*)", re.IGNORECASE)
 _DEFAULTS = tomllib.loads(files("gradbook.loop").joinpath("templates.toml").read_text(encoding="utf-8"))
 
 
@@ -61,16 +63,29 @@ def fill(template: str, **values: str) -> str:
 
 
 def new_prompt(reply: str, template: str) -> str:
-    """The new prompt in an optimiser's reply to `template`.
+    """The new prompt in an optimiser's reply to `template`, whose thoughts are off already; "" where there is none.
 
-    That is what stands in `<prompt>`, or else what follows "New prompt:" at the beginning of a line, or else the whole
-    reply; where the template quotes the old prompt, without the marks. Lines of the template itself, which small models
-    repeat, are dropped.
+    That is what one pair embraces (`replies.unwrap`), exactly as it stands there. Small models wrap nothing: then it is what follows a
+    heading "New prompt:", or else the whole reply, in a pair or without the lines of the template that they repeat.
     """
-    inside = re.search(r"<prompt>(.*?)(?:</prompt>|\Z)", reply, re.DOTALL)
-    text = inside[1] if inside else re.split(r"(?im)^\W*new prompt(?:\W*$|\W*:[*_]*)", reply)[-1]
-    if '"{prompt}"' in template and (quoted := re.fullmatch(r'(?:[^"\n]*:)?\s*"(.*)"', text.strip(), re.DOTALL)):
-        text = quoted[1]
-    echoes = [line.strip() for line in template.splitlines() if line.strip() and "{" not in line]
-    lines = [line for line in text.splitlines() if not (line.strip() and any(echo.startswith(line.strip()) for echo in echoes))]
-    return "\n".join(lines).strip().strip("`").strip()
+    quoted = '"{prompt}"' in template
+    for text in (reply, rest := _below_heading(reply)):
+        if (inside := embraced(text, quoted)) is not None:
+            return inside
+    echoes = {line.strip() for line in template.split("\n") if "{" not in line and len(line.split()) > 1}
+    return "\n".join(line for line in unwrap(rest, quoted).split("\n") if not _repeats(line.strip(), echoes)).strip()
+
+
+def _below_heading(reply: str) -> str:
+    """What follows "New prompt:" where the reply begins with that, or else the last such heading; the reply where there is none."""
+    lines = reply.strip().split("\n")
+    for n in (0, *range(len(lines) - 1, 0, -1)):
+        found = _HEADING.match(lines[n])
+        if found and (n == 0 or found["marks"].strip() or not lines[n][found.end() :].strip() or not lines[n - 1].strip()):
+            return "\n".join([lines[n][found.end() :], *lines[n + 1 :]])
+    return reply
+
+
+def _repeats(line: str, echoes: set[str]) -> bool:
+    """Whether a line is one of the template's, or the beginning of one, long enough that it is not there by chance."""
+    return line in echoes or (len(line) >= 20 and any(echo.startswith(line) for echo in echoes))

@@ -24,7 +24,12 @@ class Budget:
 
     def __init__(self, calls: int | None = None, tokens: int | None = None, cost: float | None = None) -> None:
         self.calls, self.tokens, self.cost = calls, tokens, cost
-        self._spent = self._held = Spent()
+        self._spent = Spent()
+        self.start()
+
+    def start(self) -> None:
+        """Hold nothing for calls under way: at first, and in a forked child, where those of its parent never end."""
+        self._held = Spent()
         self._holders = 0
         self._settled = asyncio.Event()
 

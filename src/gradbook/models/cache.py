@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,10 @@ from gradbook.errors import ModelError
 T = TypeVar("T")
 _PATIENCE = 30.0  # seconds to wait for another process that makes the file
 _BUSY = {"quick": 0.01, "patient": 2.0}  # seconds to wait for another process, on the loop and in a thread
+_REST = 10.0  # seconds without waiting again, after one wait in vain: the calls of a batch would wait one after the other
 
 _PUT = """INSERT INTO calls VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE CASE WHEN json_valid(value)
-THEN coalesce(value ->> 'text', '') = '' OR value ->> 'finish_reason' = 'length' ELSE 1 END"""
+THEN coalesce(value ->> 'text', '') = '' OR lower(value ->> 'finish_reason') IN ('length', 'max_tokens', 'model_length') ELSE 1 END"""
 
 
 def default_path() -> Path:
@@ -46,8 +48,8 @@ class CallCache:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = (Path(path) if path is not None else default_path()).absolute()
-        self._told = False
+        self.path = (Path(path) if path is not None else default_path()).expanduser().absolute()
+        self._told, self._rests_until = False, 0.0
         self._start()
 
     def _start(self) -> None:
@@ -65,20 +67,12 @@ class CallCache:
         Raises:
             ModelError: the file is damaged.
         """
-        if self._pid != os.getpid():  # a forked child must not use its parent's connections
-            _parents.append(self._databases)
-            self._start()
+        found = self._execute("quick", "SELECT value FROM calls WHERE key = ?", key)
+        if found is None:
+            self._tell()
         try:
-            row = self._guard(lambda: self._databases["quick"].execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone(), "quick")
-            value = json.loads(row[0]) if row else None
-        except sqlite3.OperationalError:  # another process has locked the file
-            if not self._told:
-                self._told = True
-                warnings.warn(
-                    f"The call cache {self.path} is locked by another program; going on without it.", RuntimeWarning, stacklevel=2
-                )
-            return None
-        except ValueError:
+            value = json.loads(found[0][0]) if found else None
+        except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
@@ -90,17 +84,15 @@ class CallCache:
             wait: for another process that writes; may take 2 s.
 
         Returns:
-            Whether it is kept: False only where another process writes and it should not wait.
+            Whether it is kept: False where another process keeps the file locked.
 
         Raises:
-            ModelError: the file is damaged or locked, or the disk is full.
+            ModelError: the file is damaged, or the disk is full.
         """
-        name = "patient" if wait else "quick"
-        try:
-            self._guard(lambda: self._databases[name].execute(_PUT, (key, json.dumps(value))), name)
-        except sqlite3.OperationalError:
-            return False
-        return True
+        kept = self._execute("patient" if wait else "quick", _PUT, key, json.dumps(value)) is not None
+        if wait and not kept:
+            self._tell()
+        return kept
 
     def close(self) -> None:
         """Close the file; the cache cannot be used afterwards."""
@@ -122,13 +114,36 @@ class CallCache:
             opened["patient"].execute(f"PRAGMA busy_timeout = {_BUSY['patient'] * 1000:.0f}")
         return opened
 
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            warnings.warn(f"The call cache {self.path} is locked by another program; going on without it.", RuntimeWarning, stacklevel=3)
+
+    def _execute(self, name: str, statement: str, *values: str) -> list[tuple[Any, ...]] | None:
+        """The rows of a statement, or None where another process keeps the file locked."""
+        if self._pid != os.getpid():  # a forked child must not use its parent's connections
+            _parents.append(self._databases)
+            self._start()
+
+        def work() -> list[tuple[Any, ...]] | None:
+            if name == "patient" and time.monotonic() < self._rests_until:
+                return None
+            try:
+                return self._databases[name].execute(statement, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise
+                if name == "patient":
+                    self._rests_until = time.monotonic() + _REST
+                return None
+
+        return self._guard(work, name)
+
     def _guard(self, work: Callable[[], T], name: str) -> T:
         try:
             with self._locks[name]:
                 return work()
-        except (sqlite3.Error, OSError) as error:
-            if name == "quick" and getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise
+        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a path that cannot be
             raise ModelError(
                 f"The call cache {self.path} cannot be used ({error}); free or move the file, name another folder in GRADBOOK_CACHE, "
                 "or connect with cache=False."

@@ -6,6 +6,7 @@ import email.utils
 import logging
 import os
 import re
+import ssl
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ from gradbook.models.spec import public_url
 _CONNECT_TIMEOUT = 10.0
 _LARGEST = 8 << 20  # bytes of a body, after decompression too
 _LONG = 1 << 20  # bytes of a body that takes the loop too long to parse
+_LONGEST_ERROR = 1 << 16  # bytes that are read of a body that tells an error
 _KEY = 8  # shorter keys, such as "none" or "ollama", are words that an endpoint's reason may need
 _VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -105,9 +107,10 @@ async def chat(asked: openai.AsyncOpenAI, model: str, messages: list[dict[str, s
         async with asyncio.timeout(timeout):
             # extra_body sends any key as it is, where the method knows only OpenAI's own
             raw = await asked.chat.completions.with_raw_response.create(model=model, messages=messages, extra_body=sampling)  # type: ignore[arg-type]
-        return await asyncio.to_thread(read, raw.content) if len(raw.content) > _LONG else read(raw.content)
-    except (openai.OpenAIError, TimeoutError) as error:
+    except Exception as error:  # beside openai's own: what cannot be sent, as a variable of its that holds no plain text
         fault = _fault(error, timeout)
+    else:
+        return await asyncio.to_thread(read, raw.content) if len(raw.content) > _LONG else read(raw.content)
     raise fault  # out here, so that it is not chained to an error that holds the headers
 
 
@@ -141,15 +144,21 @@ def _fault(error: Exception, timeout: float) -> Fault:
         return Fault(None, "The certificate of {at} is not trusted; name the file of its authority in SSL_CERT_FILE.", passing=False)
     if "Proxy" in names:
         return Fault(None, "The proxy on the way to {at} refused or could not be reached; check HTTPS_PROXY and ALL_PROXY.", passing=True)
-    if "ConnectError" in names or "ConnectorError" in names:
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return Fault(None, "{at} makes no secure connection; check whether the base URL begins with https:// or http://.", passing=False)
+    if "TooManyRedirects" in names or "UnsupportedProtocol" in names or "InvalidURL" in names:
+        return Fault(None, "{at} passes the request for {name} on to where it is not answered; check the base URL.", passing=False)
+    cut = "ServerDisconnected" in names or "ConnectionReset" in names  # which the transport takes for a timeout of connecting
+    if not cut and re.search("ConnectError|ConnectorError|ConnectTimeout|ConnectionTimeout", names):
         return Fault(None, "{name} at {at} could not be reached in {tried}; check the base URL and its server.", passing=True)
-    if isinstance(error, TimeoutError | openai.APITimeoutError) and "ServerDisconnected" not in names and "ConnectionReset" not in names:
+    if isinstance(error, TimeoutError | openai.APITimeoutError) and not cut:
         said = f"{{name}} at {{at}} did not answer in full within {timeout:g} s in {{tried}}; connect with a larger timeout."
         return Fault(None, said, passing=True, billed=True)
     if isinstance(error, openai.APIConnectionError):
         said = "{at} cut the connection before the reply of {name} was whole, in {tried}; check the endpoint, and any proxy before it."
         return Fault(None, said, passing=True, billed=True)
-    return Fault(None, f"The request to {{name}} at {{at}} failed ({type(error).__name__}); check the base URL.", passing=False)
+    said = f"The request to {{name}} at {{at}} cannot be made ({type(error).__name__}); check sampling and the OPENAI_ variables."
+    return Fault(None, said, passing=False)
 
 
 def _chain(error: BaseException | None) -> "list[BaseException]":
@@ -166,31 +175,39 @@ def _asked_wait(headers: Any) -> float | None:
     if re.fullmatch(r"\d{1,12}(\.\d*)?", said):
         return float(said)
     date = email.utils.parsedate_tz(said) if said else None
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    try:
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    except (ValueError, OverflowError):  # a date outside the calendar
+        return None
 
 
 async def _bound(response: httpx.Response) -> None:
     """Put a bound on the size of a body, before the client reads it."""
     encoding = response.headers.pop("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise Fault(None, f"{{at}} sent a reply packed as {encoding[:20]!r}, although it was asked not to.", passing=False, billed=True)
-    response.stream = _Bounded(response.stream, packed=encoding != "identity")
+        said = "{at} sent a reply packed in a way that was not asked for; check any proxy before it."
+        raise Fault(None, said, passing=False, billed=True)
+    response.stream = _Bounded(response.stream, packed=encoding != "identity", error=response.status_code >= 400)
 
 
 class _Bounded(httpx.AsyncByteStream):
-    """A body that ends in a fault where it is too large, unpacked no further than that."""
+    """A body that ends in a fault where it is too large, unpacked no further than that; one that tells an error just ends."""
 
-    def __init__(self, stream: Any, packed: bool) -> None:
-        self._stream, self._unpack = stream, zlib.decompressobj(47) if packed else None  # 47: gzip or zlib, by its first bytes
+    def __init__(self, stream: Any, packed: bool, error: bool) -> None:
+        self._stream, self._error = stream, error
+        self._unpack = zlib.decompressobj(47) if packed else None  # 47: gzip or zlib, by its first bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = _LARGEST
+        left = _LONGEST_ERROR if self._error else _LARGEST
         async for chunk in self._stream:
             try:
                 data = self._unpack.decompress(chunk, left + 1) if self._unpack else chunk
             except zlib.error:
                 raise Fault(None, "{at} sent a reply that is packed and damaged, in {tried}.", passing=True, billed=True) from None
             left -= len(data)
+            if left < 0 and self._error:
+                yield data[:left]
+                return
             if left < 0:
                 said = f"{{at}} sent a reply of more than {_LARGEST >> 20} MB to {{name}}, which was not read on; lower max_tokens."
                 raise Fault(None, said, passing=False, billed=True)

@@ -75,8 +75,8 @@ def check(path: str | Path) -> None:
     try:
         with Path(path).open("rb") as stream:
             magic = stream.read(4)
-    except OSError as error:
-        raise ModelError(f"Cannot read the weights {path} ({error.strerror}).") from None
+    except (OSError, ValueError) as error:  # ValueError: a path that cannot be
+        raise ModelError(f"Cannot read the weights {path} ({getattr(error, 'strerror', None) or error}).") from None
     if magic != b"GGUF":
         raise ModelError(f"{path} is not a GGUF file, so it cannot be loaded as weights.")
 

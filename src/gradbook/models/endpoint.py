@@ -7,17 +7,17 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gradbook import background
 from gradbook.errors import ModelError
 from gradbook.models.budget import Budget, most
 from gradbook.models.cache import CallCache, key_of
-from gradbook.models.faults import Fault, mended
+from gradbook.models.faults import Fault, mended, scrubbed
 from gradbook.models.spec import ModelSpec
 from gradbook.records import Call, Spent, short_id
-from gradbook.replies import spoken
+from gradbook.replies import said
 
 if TYPE_CHECKING:  # the openai library takes half a second to import, and reading a case needs none of it
     import openai
@@ -64,7 +64,8 @@ class _Flight:
 class Model:
     """An LLM behind an OpenAI-compatible endpoint; made by `connect()`.
 
-    A copy, a pickled model and one in a forked child connect anew, with the key from the environment and without the budget.
+    A copy and a pickled model connect anew, with the key from the environment and without the budget. One in a forked child keeps
+    both; what is left of the budget counts for the child apart from its parent.
 
     Args:
         spec: what `connect` has found out.
@@ -310,6 +311,7 @@ class Model:
                     flight.sent = False
                     await asyncio.sleep(pause)
                 continue
+            reply = replace(reply, reason=scrubbed(reply.reason, address.secrets))
             call = self._call(flight, **vars(reply), seconds=round(time.monotonic() - started, 4))
             spent = Spent.of(call)
             flight.charge = flight.bound if spent.unknown else spent  # an endpoint that counts nothing must not run on for ever
@@ -333,8 +335,8 @@ class Model:
 
 
 def _is_reply(call: Call) -> bool:
-    """Whether it says something beside its thoughts, and was not cut off: only then is it worth keeping for good."""
-    return call.finish_reason != "length" and bool(spoken(call.text).strip())
+    """Whether it says something beside its thoughts and came to its own end: only then is it worth keeping for good."""
+    return said(call.text, call.finish_reason).lost is None and call.finish_reason not in ("content_filter", "error")
 
 
 _models: "weakref.WeakSet[Model]" = weakref.WeakSet()
@@ -348,6 +350,8 @@ def _start_anew() -> None:
         if model._closer is not None:
             _parents.append((model._closer.detach(), model._opened))
         model._start()
+        if model.budget is not None:
+            model.budget.start()
 
 
 if hasattr(os, "register_at_fork"):

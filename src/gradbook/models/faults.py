@@ -36,7 +36,7 @@ _SENTENCES = {
     401: "{at} refused the key for {name}{said}; check OPENAI_API_KEY",
     402: "{at} wants to be paid before it answers for {name}{said}; check the account's credit and quota",
     403: "{at} does not let this key use {name}{said}; check OPENAI_API_KEY and the name of the model",
-    404: "{at} has no {name}{said}; check the name of the model and the base URL, which usually ends in /v1",
+    404: "{at} does not know {name}{said}; check the name of the model and the base URL, which usually ends in /v1",
     408: "{at} gave up waiting on {name} in {tried}{said}; try again later, or lower concurrency",
     409: "{at} found the request to {name} in conflict with another in {tried}{said}; try again later",
     413: "The request to {name} is larger than {at} takes{said}; shorten the prompt or use a smaller batch",
@@ -47,7 +47,7 @@ _HINTS = (
     (
         _TOO_LONG,
         "The prompt is too long for the context of {name}{said}; shorten it, use a smaller batch, lower max_tokens, "
-        "or connect an embedded model with a larger context",
+        "or give an embedded model a larger one with connect(context=…)",
     ),
     (_NO_SYSTEM, "{name} takes no system message{said}; connect with merge_system=True, which puts it into the user's"),
     (_NO_SEED, "{name} takes no seed{said}; connect with seeded=False"),
@@ -77,7 +77,7 @@ class Fault(Exception):
         tried = f"{tries} tries" if tries > 1 else "1 try"
         if self.status is None:
             return self.said.format(name=name, at=at, tried=tried)
-        said = scrubbed(self.said, secrets)
+        said = scrubbed(self.said, secrets).rstrip(".")
         text = _SENTENCES.get(self.status, _SENTENCES[500 if self.status >= 500 else 400])
         if self.status in (400, 413, 422, 500, 501):  # llama.cpp says 500 to a prompt or template that it cannot use
             text = _hint(said) or text
@@ -152,7 +152,7 @@ def scrubbed(text: str, secrets: Iterable[str] = ()) -> str:
     """The endpoint's words as they may be shown: clean, short, and without the secrets that some endpoints repeat."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", "***", text)
-    line = clean(re.sub(r"//[^\s/@]*@", "//***@", text)).rstrip(".")
+    line = clean(re.sub(r"//[^\s/@]*@", "//***@", text))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 

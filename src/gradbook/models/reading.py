@@ -1,17 +1,21 @@
 """What a chat completion says, read from the many forms in which endpoints send it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradbook.models.faults import Fault, answered, clean, mended, parsed, words
 
 _FOREIGN = "{at} sent a reply to {name} that is not a chat completion; check that the base URL is OpenAI-compatible."
+_ENDING = 40  # characters of a finish_reason
 _WHY = {"content_filter": "held back by the endpoint's content filter", "tool_calls": "the reply only calls tools"}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is read of a chat completion; tokens are None where they are not counted, `reason` is why there is no text."""
+    """What is read of a chat completion; tokens are None where they are not counted.
+
+    `reason` is why there is no text, as the endpoint says it: not to be shown or stored before it is scrubbed.
+    """
 
     text: str
     finish_reason: str
@@ -36,14 +40,14 @@ def read(content: bytes) -> Reply:
     if not isinstance(choice, dict) or not isinstance(message := choice.get("message") or {}, dict):
         raise Fault(None, _FOREIGN, passing=False, billed=True)
     text, refusal = _text(message.get("content"))
-    if choice.get("error") and not text:
-        raise answered(200, choice["error"])
+    if choice.get("error"):  # beside half a reply too, which may be paid
+        raise replace(answered(200, choice["error"]), billed=True)
     ending = choice.get("finish_reason")
-    ending = ending if isinstance(ending, str) and ending else "stop" if choice else "error"
+    ending = (clean(ending)[:_ENDING] if isinstance(ending, str) else "") or ("stop" if choice else "error")
     reason = "" if text.strip() else _reason(body, choice, message, ending, refusal)
     usage = body.get("usage")
     counted = [_count(usage, name) for name in ("prompt_tokens", "completion_tokens")]
-    return Reply(mended(text), ending, clean(reason)[:300], *counted)
+    return Reply(mended(text), ending, reason, *counted)
 
 
 def _text(content: Any) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from gradbook import background
 from gradbook.errors import ModelError
@@ -149,12 +149,10 @@ def _is_embedded(name: str) -> bool:
 
 
 def _defaults(kind: str, sampling: dict[str, Any], concurrency: int | None, timeout: float | None) -> dict[str, Any]:
-    if concurrency is not None and concurrency < 1:
-        raise ModelError(f"concurrency must be at least 1, not {concurrency}.")
     return {
         "sampling": {**_SAMPLING, "max_tokens": _MAX_TOKENS[kind], **sampling},
-        "concurrency": concurrency or _CONCURRENCY[kind],
-        "timeout": timeout or _TIMEOUT[kind],
+        "concurrency": _CONCURRENCY[kind] if concurrency is None else concurrency,
+        "timeout": _TIMEOUT[kind] if timeout is None else timeout,
     }
 
 
@@ -187,7 +185,14 @@ def _embedded(name: str, progress: bool, settings: dict[str, Any], budget: Budge
 
 def _spec(name: str, identity: str, *, sampling: dict[str, Any], **settings: Any) -> ModelSpec:
     sent = {key: value for key, value in sampling.items() if value is not None}
-    return ModelSpec(name=name, identity=identity, sampling=sent, **settings)
+    try:
+        return ModelSpec(name=name, identity=identity, sampling=sent, **settings)
+    except ValidationError as error:
+        fault = error.errors()[0]
+    # out here, so that it is not chained to the library's
+    raise ModelError(
+        f"{'.'.join(map(str, fault['loc']))} of the model cannot be {fault['input']!r:.80}: {fault['msg'].removeprefix('Value error, ')}."
+    )
 
 
 @memoize

@@ -1,12 +1,18 @@
 """What `connect` has found out about a model, without a key or password: enough to connect again, in any process."""
 
-from typing import TYPE_CHECKING, Any, Literal
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, field_validator
 
 from gradbook.records import Record
 
 if TYPE_CHECKING:
     from gradbook.models.endpoint import Model
+
+_OURS = {"model", "messages", "stream"}
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ModelSpec(Record):
@@ -34,15 +40,26 @@ class ModelSpec(Record):
     kind: Literal["embedded", "remote"]
     sampling: dict[str, Any]
     base_url: str | None = None
-    concurrency: int
-    price: tuple[float, float] | None = None
-    retries: int = 5
-    timeout: float = 300.0
+    concurrency: int = Field(ge=1)
+    price: tuple[_Price, _Price] | None = None
+    retries: int = Field(5, ge=0)
+    timeout: float = Field(300.0, gt=0, allow_inf_nan=False)
     seeded: bool = True
     merge_system: bool = False
-    context: int | None = None
+    context: int | None = Field(None, ge=1)
     weights: str | None = None
     cache: str | None = None
+
+    @field_validator("sampling")
+    @classmethod
+    def _can_be_sent(cls, sampling: dict[str, Any]) -> dict[str, Any]:
+        if ours := _OURS & sampling.keys():
+            raise ValueError(f"{', '.join(sorted(ours))} must be left to gradbook")
+        try:
+            json.dumps(sampling, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"JSON cannot hold it, {error}") from None
+        return sampling
 
     def connect(self) -> "Model":
         """The model, with its key from the environment.

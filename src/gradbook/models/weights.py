@@ -96,7 +96,7 @@ def fetch_hub(name: str, progress: bool = True) -> tuple[Path, str]:
         ModelError: a name of another form, Hugging Face is out of reach or has no such file, or it cannot be kept.
     """
     parts = name.removeprefix(HUB).split("/")
-    if len(parts) < 3 or not name.endswith(".gguf") or any(part in ("", ".", "..") for part in parts):
+    if len(parts) < 3 or not name.endswith(".gguf") or not name.isprintable() or any(part in ("", ".", "..") for part in parts):
         raise ModelError(f"{name!r} should look like hf:OWNER/REPO/FILE.gguf.")
     repo, filename = "/".join(parts[:2]), "/".join(parts[2:])
     target = folder() / "hub" / repo / filename

@@ -1,6 +1,6 @@
 """Tasks: generators (web_of_lies, ticket_routing, multistep_arithmetic) and loaders (bbeh, gpqa, Task.from_frame and the like)."""
 
-from gradbook.tasks.answers import Answer, LabelAnswer, NumberAnswer, SequenceAnswer, TextAnswer
+from gradbook.tasks.answers import Answer, BbehAnswer, LabelAnswer, NumberAnswer, SequenceAnswer, TextAnswer
 from gradbook.tasks.bbeh import bbeh
 from gradbook.tasks.gpqa import gpqa
 from gradbook.tasks.multistep_arithmetic import multistep_arithmetic
@@ -10,6 +10,7 @@ from gradbook.tasks.web_of_lies import web_of_lies
 
 __all__ = [
     "Answer",
+    "BbehAnswer",
     "LabelAnswer",
     "NumberAnswer",
     "SequenceAnswer",

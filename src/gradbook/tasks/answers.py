@@ -1,23 +1,29 @@
 """Answer formats: how an answer is read from a model's reply, compared with a target, and counted by class."""
 
+import json
 import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from gradbook.errors import TaskError
 from gradbook.records import Record
+from gradbook.tasks import number
+from gradbook.tasks.number import value
 from gradbook.tasks.reading import claims, key, lines, plain, reader
+from gradbook.tasks.reading import stated as claimed
 
-_MINUS = str.maketrans(dict.fromkeys("−‒–﹣－", "-"))
-_NUMBER = re.compile(
-    r"(?:(?<![\w)\]}])[-+](?=[\d.])|(?<![\w)\]}]\s)(?<![\w)\]}])[-+]\s(?=[\d.])|(?<![\w.]))"
-    r"(?:\d{1,3}(?:[,\u00a0\u202f\u2009]\d{3})+|\d+)?(?:(?<=\d)\.(?=\d)\d+|(?<!\d)\.\d+)?(?<=\d)"
-    r"(?:[eE][-+]?\d{1,4}|\s*(?:[x×]|\\times|\\cdot)\s*10\s*\^\s*\{?(?P<power>[-+]?\d{1,4})\}?)?(?!\w|\.\d)"
+_DIGIT = re.compile(r"\d")
+_SENTENCE = re.compile(r"(?<![.;!?。])[.;!?。]++(?:\s|$)")
+_REASON = re.compile(r"\b(?:because|since|given|as)\b", re.IGNORECASE)
+_EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
+_IN_WORDS = re.compile(
+    r"\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w{3,5}teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred)\b",
+    re.IGNORECASE,
 )
 
 
@@ -36,8 +42,8 @@ class _Format(Record):
         return labels
 
     @abstractmethod
-    def parse(self, output: str) -> str | None:
-        """The answer that `output` gives, None where it gives none or more than one. Never raises."""
+    def parse(self, output: str, stated: bool = False) -> str | None:
+        """The answer that `output` gives, None where it gives none or more than one; with `stated`, only an explicit one. Never raises."""
 
     @abstractmethod
     def correct(self, answer: str | None, target: str) -> bool:
@@ -70,15 +76,18 @@ class LabelAnswer(_Format):
 
     kind: Literal["label"] = "label"
 
-    def parse(self, output: str) -> str | None:
-        if output.strip() in self.labels:
-            return output.strip()
-        find, text = reader(self.labels), plain(output)
-        for claim in claims(text):
-            first = lines(claim)[0]
-            if find.whole(first) or find.mentions(first) or find.resolve(first):
-                return find.resolve(first)
-        return find.conclusion(text) or find.resolve(text)
+    def parse(self, output: str, stated: bool = False) -> str | None:
+        find = reader(self.labels)
+        if exact := find.exact(output):
+            return exact
+        for claim in claims(output):
+            first = claimed(claim)
+            if label := find.whole(claim) or find.whole(first) or find.resolve(plain(first)):
+                return label
+            if find.mentions(plain(first)):
+                return None
+        text = plain(output)
+        return None if stated else find.conclusion(text) or find.resolve(text)
 
     def correct(self, answer: str | None, target: str) -> bool:
         return answer is not None and self.classes(answer) == self.classes(target) != ()
@@ -109,7 +118,7 @@ class SequenceAnswer(_Format):
     kind: Literal["sequence"] = "sequence"
     length: int | None = Field(default=None, ge=1)
 
-    def parse(self, output: str) -> str | None:
+    def parse(self, output: str, stated: bool = False) -> str | None:
         if self.accepts(output.strip()):
             return ", ".join(self.classes(output))
         find, text = reader(self.labels), plain(output)
@@ -117,7 +126,7 @@ class SequenceAnswer(_Format):
             rows = lines(claim)
             if find.mentions(claim):
                 return self._first(rows[0], claim.strip().split("\n\n")[0], claim)
-        rows = lines(text)
+        rows = [] if stated else lines(text)[-500:]
         return self._first(rows[-1], text.rsplit("\n\n", 1)[-1], text, *reversed(rows)) if rows else None
 
     def _first(self, *places: str) -> str | None:
@@ -126,8 +135,13 @@ class SequenceAnswer(_Format):
 
     def _list(self, text: str) -> tuple[str, ...]:
         if self.length is None:
-            items = [reader(self.labels).whole(item) for item in re.split(r"[,;\n]|\band\b", text) if key(item)]
-            return tuple(item for item in items if item) if all(items) else ()
+            items: list[str] = []
+            for item in re.split(r"[,;，、\n]|\band\b", text):
+                if label := reader(self.labels).whole(item):
+                    items.append(label)
+                elif key(item):
+                    return ()
+            return tuple(items)
         found = tuple(label for _, label in reader(self.labels).mentions(text))
         return found if len(found) == self.length else ()
 
@@ -152,21 +166,27 @@ class SequenceAnswer(_Format):
 class NumberAnswer(_Format):
     r"""A number, compared by value: 42 and 42.0 are the same, up to `tolerance` (absolute, in the number's own unit).
 
-    Read from the last "Answer: N", "the answer is N" or "\boxed{N}", after the last "=" there; otherwise the last number of
-    the reply. Thousands separators, a Unicode minus and "4.2e3" or "4.2 × 10^3" are understood.
+    Read from the last "Answer: N", "the answer is N" or "\boxed{N}"; otherwise from the last line with a number. After "=" where
+    there is one. Signs, currencies, thousands separators, fractions, powers of ten and "1.5 million" are understood, and units
+    and percent signs left out. Several numbers, or one that could mean another ("1,5", "5k", "at least 5"), are no answer.
     """
 
     kind: Literal["number"] = "number"
     tolerance: float = Field(default=0, ge=0)
 
-    def parse(self, output: str) -> str | None:
-        text = _digits(output)
+    def parse(self, output: str, stated: bool = False) -> str | None:
+        text = number.clean(output)
         for claim in claims(text):
-            rows = lines(claim)
-            if found := _numbers(rows[0].rpartition("=")[2]) or _numbers(rows[0]):
-                return found[0]
-        found = _numbers(text)
-        return found[-1] if found else None
+            row = claimed(claim)
+            if _DIGIT.search(row) or _IN_WORDS.search(row):
+                return _written(_result(next((s for s in _sentences(row) if _DIGIT.search(s)), "")))
+        rows = [] if stated else lines(text)
+        last = next((row for row in reversed(rows) if _DIGIT.search(row)), "")
+        sentences = [s for s in _sentences(last) if _DIGIT.search(s)]
+        if not sentences or re.match(r"[-+]\s", last):  # a bullet or a sign
+            return None
+        found, first = _result(sentences[-1]), {number.value(rows[0][:200]), number.value(sentences[0])} - {None}
+        return _written(found) if first <= {found} else None
 
     def correct(self, answer: str | None, target: str) -> bool:
         given, true = value(answer), value(target)
@@ -187,38 +207,112 @@ class NumberAnswer(_Format):
 class TextAnswer(_Format):
     """Any text, compared word by word: case, white space and punctuation around it do not count.
 
-    Read from the last "Answer: …" and the like, otherwise the last line of the reply.
+    Read from the last "Answer: …" and the like, otherwise the last line of the reply. With `whole`, for targets of several lines or
+    JSON: all that follows a line "Answer:", else the reply, without the fence around it or what is said around a fence; JSON is compared
+    by value, other texts line by line.
     """
 
     kind: Literal["text"] = "text"
+    whole: bool = False
 
-    def parse(self, output: str) -> str | None:
+    def parse(self, output: str, stated: bool = False) -> str | None:
+        if self.whole:
+            return self._block(output, stated)
         for claim in claims(output):
-            if key(lines(claim)[0]):
-                return plain(lines(claim)[0]) or lines(claim)[0]
-        rows = lines(output)
-        return (plain(rows[-1]) or rows[-1]) if rows else None
+            if key(row := claimed(claim)):
+                return plain(row) or row
+        rows = [] if stated else lines(output)
+        row = next((row for row in reversed(rows) if key(row)), rows[-1] if rows else "")
+        return plain(row) or row or None
+
+    def _block(self, output: str, stated: bool) -> str | None:
+        """The whole answer of a reply: a JSON document, what follows "Answer:", or what stands in the last fence."""
+        if _document(output) is None and (found := list(_HEADING.finditer(output))):
+            output = output[found[-1].end() :]
+        elif stated:
+            return None
+        inside, fence = [], ""
+        rows = output.strip().split("\n")
+        for row in rows:
+            mark = row.strip()[:3]
+            if fence and row.strip() == fence:
+                fence = ""
+            elif not fence and mark in ("```", "~~~"):
+                fence, inside = mark, []
+            elif fence:
+                inside.append(row)
+        return "\n".join(inside or rows).strip() or None
 
     def correct(self, answer: str | None, target: str) -> bool:
-        return answer is not None and _folded(answer) in (_folded(target), _folded(self.parse(target) or target))
+        if answer is None:
+            return False
+        if not self.whole:
+            return _folded(answer) in (_folded(target), _folded(self.parse(target) or target))
+        document = _document(target)
+        if document is not None:
+            return _document(answer) == document
+        return any(_rows(answer) == _rows(text) for text in (target, self._block(target, False) or target))
 
     def accepts(self, target: str) -> bool:
-        return bool(target.strip())
+        return bool(target.strip()) and (self.whole or len(lines(target)) < 2)
 
     def expected(self) -> str:
-        return "a text"
+        return "a text" if self.whole else "a text of one line; TextAnswer(whole=True) compares several"
 
     def instruction(self) -> str:
+        if self.whole:
+            return 'End your reply with a line "Answer: " and, below it, the answer alone.'
         return 'End your reply with a line "Answer: X", where X is the answer alone.'
 
 
-Answer = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer, Field(discriminator="kind")]
+_HEADING = re.compile(r"^[^\w\n]{0,20}(?:final )?answer[*_`]{0,3}\s?[:：][*_`]{0,3}", re.IGNORECASE | re.MULTILINE)
 
 
-def value(text: str | None) -> Decimal | None:
-    """The number that `text` is as a whole, or None."""
-    match = _NUMBER.fullmatch(_digits(text).strip()) if text else None
-    return Decimal(_canonical(match)) if match else None
+def _document(text: str) -> str | None:
+    """The value of a JSON object or list, written in one way; None where the text is none."""
+    if text.strip()[:1] not in ("{", "["):
+        return None
+    try:
+        data = json.loads(text, parse_int=Decimal, parse_float=Decimal)
+        return json.dumps(data, sort_keys=True, default=lambda given: ["number", str(given.normalize(Context(prec=10_000)))])
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _rows(text: str) -> list[str]:
+    return [row.rstrip() for row in text.strip().splitlines()]
+
+
+class BbehAnswer(TextAnswer):
+    """A text compared as BBEH's published evaluator does: case, quotes, blanks after commas, a bracket around it and a dot or question
+    mark at its end do not count, "(a)" is "a", and numbers are compared by value. Read as TextAnswer reads, brackets and all.
+    """
+
+    kind: Literal["bbeh"] = "bbeh"  # type: ignore[assignment]
+
+    def parse(self, output: str, stated: bool = False) -> str | None:
+        for claim in claims(output):
+            return plain(claimed(claim)) or None
+        rows = [] if stated else lines(output)
+        return (plain(rows[-1]) or None) if rows else None
+
+    def correct(self, answer: str | None, target: str) -> bool:
+        if answer is None:
+            return False
+        given, true = _evaluated(answer), _evaluated(target)
+        return given == true or (number.value(given) is not None and number.value(given) == number.value(true))
+
+
+def _evaluated(text: str) -> str:
+    """A text as BBEH's evaluator compares it."""
+    text = re.sub(r"[*'\"`‘’“”]", "", plain(text).casefold()).strip().removeprefix("$").removesuffix("$").rstrip(".?。").strip()
+    text = ",".join(part.strip() for part in text.split(","))
+    if (text[:1], text[-1:]) == ("[", "]") or ((text[:1], text[-1:]) == ("(", ")") and len(text) == 3):
+        return text[1:-1].strip()
+    return text
+
+
+Answer = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer, Field(discriminator="kind")]
 
 
 def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> Answer:
@@ -238,7 +332,12 @@ def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> Answe
         if _closed(items):
             return _sequence(targets, tuple(sorted(items)))
     counts = Counter(targets)
-    return LabelAnswer(labels=tuple(sorted(counts))) if _closed(counts) else TextAnswer()
+    return LabelAnswer(labels=tuple(sorted(counts))) if _closed(counts) else text_for(targets)
+
+
+def text_for(targets: Sequence[str]) -> TextAnswer:
+    """The format for free text: compared whole where a target has several lines or is JSON."""
+    return TextAnswer(whole=any(len(lines(target)) > 1 or _document(target) is not None for target in targets))
 
 
 def _closed(counts: Counter[str]) -> bool:
@@ -251,19 +350,26 @@ def _sequence(targets: Sequence[str], labels: tuple[str, ...]) -> Answer:
     return answer if all(answer.accepts(target) for target in targets) else LabelAnswer(labels=labels)
 
 
-def _digits(text: str) -> str:
-    """`text` with an ASCII minus and without the LaTeX that stands inside numbers."""
-    return text.translate(_MINUS).replace("{,}", ",").replace(r"\,", "").replace(r"\!", "")
+def _sentences(line: str) -> list[str]:
+    return _SENTENCE.split(line)
 
 
-def _numbers(text: str) -> list[str]:
-    return [_canonical(match) for match in _NUMBER.finditer(text)]
+def _result(sentence: str) -> Decimal | None:
+    """The number that a sentence comes to: after "=" and without what is in brackets or gives reasons."""
+    head = _REASON.split(sentence, maxsplit=1)[0]
+    head = head if _DIGIT.search(head) else sentence
+    bare = re.sub(r"(?<=\s)\([^()]*+\)", "", head)
+    head = bare if _DIGIT.search(bare) else head
+    if sum(bool(_EQUALS.search(part)) for part in re.split(r",\s|\band\b", head)) > 1:
+        return None
+    return number.one(_EQUALS.split(head)[-1])
 
 
-def _canonical(match: re.Match[str]) -> str:
-    """The matched number as Decimal reads it."""
-    head = match[0] if match["power"] is None else re.split(r"\s*(?:[x×]|\\times|\\cdot)", match[0])[0] + "e" + match["power"]
-    return re.sub(r"[,\s]", "", head)
+def _written(found: Decimal | None) -> str | None:
+    """A number as text that `value` reads back; with digits throughout unless there would be very many."""
+    if found is None:
+        return None
+    return format(found, "f") if abs(int(found.as_tuple().exponent)) < 60 else str(found)
 
 
 def _folded(text: str) -> str:

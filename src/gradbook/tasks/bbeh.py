@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from gradbook.errors import TaskError
+from gradbook.tasks.answers import BbehAnswer, TextAnswer, detect
 from gradbook.tasks.table import file_of, fingerprint
 from gradbook.tasks.task import Task
 
@@ -23,7 +24,8 @@ def bbeh(
 
     sizes: examples in train, validation and test, default 30, 50, 120 (the paper's, for 200), scaled down where there are fewer;
     seed: of the split; limit: only the first so many examples of the file; duplicates: see Task.from_frame. Whether answers are
-    numbers, lists, labels or text is read off the targets. The canary is kept in `source`.
+    numbers, lists, labels or text is read off the targets;
+    text is compared as BBEH's published evaluator does. The canary is kept in `source`.
     Raises TaskError naming the example that cannot be used.
     """
     path = file_of(path)
@@ -35,8 +37,16 @@ def bbeh(
     frame.index = pd.RangeIndex(1, len(rows) + 1, name=f"{path.name}, example")
     extra = {"canary": data.get("canary"), "limit": limit}
     source = {"loader": "bbeh", **fingerprint(path), **{name: given for name, given in extra.items() if given is not None}}
+    detected = detect([str(row["target"]).strip() for row in rows]) if rows else None
     return Task.from_frame(
-        frame, name=path.stem, description="BIG-Bench Extra Hard", source=source, sizes=sizes, seed=seed, duplicates=duplicates
+        frame,
+        answer=BbehAnswer() if isinstance(detected, TextAnswer) else "auto",
+        name=path.stem,
+        description="BIG-Bench Extra Hard",
+        source=source,
+        sizes=sizes,
+        seed=seed,
+        duplicates=duplicates,
     )
 
 

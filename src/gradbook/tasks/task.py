@@ -14,13 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from gradbook.errors import TaskError
 from gradbook.records import SPLITS, Example, SplitName, short_id
 from gradbook.tasks import table
-from gradbook.tasks.answers import Answer, LabelAnswer, NumberAnswer, TextAnswer, detect
+from gradbook.tasks.answers import Answer, LabelAnswer, NumberAnswer, detect, text_for
+from gradbook.tasks.reading import finished
 from gradbook.tasks.wrong import wrong_label
 
 Parser = Callable[[str], str | None]
 Scorer = Callable[[str | None, str], bool]
 _SHOWN = 12  # label columns in a notebook's table
-_KINDS = {"number": NumberAnswer, "text": TextAnswer}
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,8 +91,15 @@ class Task:
         return f"{prompt}\n\n{self.format_instruction}" if self.format_instruction else prompt
 
     def parse(self, output: str, cut: bool = False) -> str | None:
-        """The answer read from a model's reply; None where it gives none."""
-        return self.parser(output) if self.parser else self.answer.parse(output)
+        """The answer read from a model's reply without its thoughts; None where it gives none.
+
+        Of a reply that was `cut` off, the last line is unfinished and left out, and only an answer that it states counts.
+        A parser of the task's own cannot know that, so it is not asked.
+        """
+        heard = finished(output, cut)
+        if self.parser:
+            return None if cut else self.parser(heard)
+        return self.answer.parse(heard, stated=cut)
 
     def correct(self, answer: str | None, target: str) -> bool:
         """Whether an answer is right; None (unparsed) is wrong."""
@@ -242,10 +249,12 @@ def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | No
         answer = detect(targets, labels)
     elif answer == "label":
         answer = LabelAnswer(labels=labels or tuple(sorted(set(targets))))
+    elif answer == "text":
+        answer = text_for(targets)
+    elif answer == "number":
+        answer = NumberAnswer()
     elif isinstance(answer, str):
-        if answer not in _KINDS:
-            raise TaskError(f'answer={answer!r} should be "auto", "label", "number", "text" or an answer format.')
-        answer = _KINDS[answer]()
+        raise TaskError(f'answer={answer!r} should be "auto", "label", "number", "text" or an answer format.')
     for row in rows:
         _check_target(answer, row.target, row.place)
     return answer

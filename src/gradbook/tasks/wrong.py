@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from gradbook.errors import TaskError
 from gradbook.records import Example
-from gradbook.tasks.answers import LabelAnswer, NumberAnswer, SequenceAnswer, value
+from gradbook.tasks.answers import LabelAnswer, NumberAnswer, SequenceAnswer
+from gradbook.tasks.number import value
 
 if TYPE_CHECKING:
     from gradbook.tasks.task import Task

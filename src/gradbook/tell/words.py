@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Iterable
-from difflib import SequenceMatcher
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
+from gradbook.diff import segments
 from gradbook.metrics import Mean, Share
 from gradbook.records import Stage
 from gradbook.tell.views import Figure, Segment, Words
 
-LONG = 1500  # words; above, matching goes by sentence, since difflib's time grows with the square
 NOTHING = "–"
+_KINDS: dict[str, Literal["same", "struck", "added"]] = {"same": "same", "removed": "struck", "added": "added"}
 
 
 def count(number: int, thing: str) -> str:
@@ -95,37 +95,10 @@ def mean_figure(found: Mean) -> Figure:
 @lru_cache(maxsize=2000)
 def difference(before: str, after: str) -> Words:
     """`after` with what was taken away and what was put in beside what is the same."""
-    old, new = _words(before), _words(after)
-    if max(len(old), len(new)) > LONG:
-        old, new = _sentences(before), _sentences(after)
-    found: list[Segment] = []
-    struck = added = ""
-
-    def close(same: str = "") -> None:
-        runs = (Segment("struck", struck), Segment("added", added), Segment("same", same))
-        found.extend(run for run in runs if run.text)
-
-    for kind, a, b, c, d in SequenceMatcher(str.isspace, old, new, autojunk=False).get_opcodes():
-        same = "".join(new[c:d])
-        if kind == "equal" and not (same.isspace() and struck and added):  # a blank between two changes belongs to them
-            close(same)
-            struck = added = ""
-        else:
-            struck += "".join(old[a:b])
-            added += same
-    close()
-    return tuple(found)
+    return tuple(Segment(_KINDS[found.kind], found.text) for found in segments(before, after))
 
 
 def sides(left: str, right: str) -> tuple[Words, Words]:
     """Two texts side by side: the left one with what the right one lacks struck, the right one with what it has besides."""
     found = difference(left, right)
     return tuple(s for s in found if s.kind != "added"), tuple(s for s in found if s.kind != "struck")
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+|\s|[^\w\s]", text)
-
-
-def _sentences(text: str) -> list[str]:
-    return re.findall(r"[^.!?\n]*[.!?\n]+\s*|[^.!?\n]+\Z", text)
