@@ -24,19 +24,21 @@ function parsed(html) {
   return template.content;
 }
 
+const keyOf = (node) => node.dataset?.key ?? node.dataset?.stepId;
+
 /** Make the children of `live` those of `next`; elements that stay the same, or have the same key, are kept as they are. */
 function morph(live, next) {
   const wanted = [...next.childNodes];
-  const keys = new Set(wanted.map((node) => node.dataset?.key).filter(Boolean));
-  for (const child of [...live.children]) if (child.dataset.key && !keys.has(child.dataset.key)) child.remove();
-  const keyed = new Map([...live.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
+  const keys = new Set(wanted.map(keyOf).filter(Boolean));
+  for (const child of [...live.children]) if (keyOf(child) && !keys.has(keyOf(child))) child.remove();
+  const keyed = new Map([...live.children].filter(keyOf).map((child) => [keyOf(child), child]));
   let at = live.firstChild;
   for (const node of wanted) {
-    const key = node.dataset?.key;
-    const same = key ? keyed.get(key) : at && !at.dataset?.key && at.nodeName === node.nodeName ? at : null;
+    const key = keyOf(node);
+    const same = key ? keyed.get(key) : at && !keyOf(at) && at.nodeName === node.nodeName ? at : null;
     if (!same) live.insertBefore(node, at);
     else {
-      while (key && at !== same && at && !at.dataset?.key) at = dropped(at); // so that nothing moves: what moves loses the focus
+      while (key && at !== same && at && !keyOf(at)) at = dropped(at); // so that nothing moves: what moves loses the focus
       if (same === at) at = at.nextSibling;
       else live.insertBefore(same, at);
       patch(same, node);
@@ -71,6 +73,11 @@ function keepValue(live, next, value) {
 
 // --- the tree: what is folded, filtered and focused is the page's own ------------------------------------------------------
 
+/** Setting what is there already would have the page laid out anew. */
+function put(row, name, value) {
+  if (row.getAttribute(name) !== String(value)) row.setAttribute(name, value);
+}
+
 class Tree {
   constructor(place, go) {
     Object.assign(this, { place, go, folded: new Set(), filter: "", words: "" });
@@ -99,10 +106,13 @@ class Tree {
       row.hidden = narrowed ? !picks[n] : deep > closed;
       const parent = rows[n + 1] && level(rows[n + 1]) > deep;
       const open = !this.folded.has(row.dataset.stepId) || Boolean(narrowed);
-      if (parent) row.ariaExpanded = String(open);
+      const here = row.dataset.stepId === this.step;
+      if (parent) put(row, "aria-expanded", open);
+      else row.removeAttribute("aria-expanded");
       if (parent && !open && closed === Infinity) closed = deep;
-      row.ariaSelected = String(row.dataset.stepId === this.step);
-      row.tabIndex = row.dataset.stepId === this.step ? 0 : -1;
+      put(row, "aria-selected", here);
+      put(row, "tabindex", here ? 0 : -1);
+      put(row, "style", `--gb-level:${Math.min(deep - 1, 12)}`);
     });
     const seen = rows.filter((row) => !row.hidden);
     if (seen.length && !seen.some((row) => row.tabIndex === 0)) seen[0].tabIndex = 0;
@@ -111,7 +121,7 @@ class Tree {
     this.reveal(rows.find((row) => row.dataset.stepId === this.step));
   }
   picks(row) {
-    const tagged = !this.filter || row.dataset.tags.split(" ").includes(this.filter);
+    const tagged = !this.filter || row.dataset.tags?.split(" ").includes(this.filter);
     return tagged && (!this.words || `${row.textContent} ${row.title}`.toLowerCase().includes(this.words));
   }
   /** Scroll the list alone, never the page. */
@@ -121,6 +131,10 @@ class Tree {
     const [top, bottom] = [row.offsetTop - list.offsetTop, row.offsetTop - list.offsetTop + row.offsetHeight];
     if (top < list.scrollTop) list.scrollTop = top;
     else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+  }
+  /** Whether a click was on the arrow before the row. */
+  twisted(event, row) {
+    return row === event.target && row.ariaExpanded && event.offsetX < parseFloat(getComputedStyle(row).paddingLeft) + 14;
   }
   fold(row, shut) {
     this.folded[shut ? "add" : "delete"](row.dataset.stepId);
@@ -226,14 +240,10 @@ function render({ model, el: root }) {
 
   const listeners = {
     click: (event) => {
-      const twist = event.target.closest(".gb-twist");
       const row = event.target.closest("[role=treeitem]");
-      if (twist) return tree.fold(row, row.ariaExpanded === "true");
-      if (row) return tree.pick(row);
+      if (row) return tree.twisted(event, row) ? tree.fold(row, row.ariaExpanded === "true") : tree.pick(row);
       const made = event.target.closest("button[data-do]");
       if (made && !made.disabled && event.detail < 2) send(JSON.parse(made.dataset.do)); // a double click is one wish
-      const jump = event.target.closest("[data-jump]");
-      if (jump) root.querySelector(`[data-key="${jump.dataset.jump}"]`)?.scrollIntoView({ block: "nearest" });
     },
     change: (event) => {
       const field = event.target;

@@ -1,6 +1,7 @@
 """Stepper: the workbench of a case in one cell, one widget whose regions Python lays out."""
 
 import threading
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -106,6 +107,22 @@ class Stepper(anywidget.AnyWidget):
             for name in regions:
                 setattr(self, name, getattr(self, f"_draw_{name}")())
             self.shown, self.look = self.desk.view.id, self.desk.look
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The workbench, and for where no kernel runs, what it shows, as a page to be read."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        with self._lock:
+            self.draw()
+            desk, seen = self.desk, self.desk.view
+            tree = tell.tree(desk.case, (desk.split,))
+            rows = tree.rows[:STORED_ROWS]
+            more = f"Of {len(tree.rows):,} steps, the first {len(rows)} are listed." if len(rows) < len(tree.rows) else ""
+            effect = tell.effect(desk.case, desk.before, desk.at, desk.split)
+            told = {"head": tell.head(desk.case), "tree": replace(tree, rows=rows), "more": more, "step": seen, "effect": effect}
+            stored = page.render("stored", style=page.style(), look="example", bench=None, **told)
+        return bundle[0] | {"text/html": stored}, bundle[1]
 
     def _draw_step(self) -> str:
         desk = self.desk
