@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a case as .ipynb or .html")
     export.add_argument("case", type=Path)
     export.add_argument("out", type=Path)
+    export.add_argument("--annotations", choices=["all", "mine", "none"], default="all", help="which notes and reasons of edits to write")
     export.set_defaults(run=_export)
     return parser
 
@@ -83,4 +84,4 @@ def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
 def _export(options: argparse.Namespace, _rest: list[str]) -> None:
     from gradbook.recording import Recording
 
-    print(Recording(options.case).export(options.out))
+    print(Recording(options.case).export(options.out, options.annotations))

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 import nbformat
 
@@ -12,13 +12,12 @@ from gradbook.errors import ExportError
 from gradbook.export.cells import notebook
 from gradbook.export.report import report
 from gradbook.parse import whole
+from gradbook.tell import Annotations
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
 
 __all__ = ["export"]
-Annotations = Literal["all", "none"]
-"""Which notes, and reasons of edits, a report holds."""
 
 
 def export(rec: "Recording", path: str | Path, annotations: Annotations = "all") -> Path:
@@ -27,7 +26,7 @@ def export(rec: "Recording", path: str | Path, annotations: Annotations = "all")
     Args:
         rec: what to write; it is only read.
         path: a file that ends in `.ipynb` or `.html`; folders that are missing are made.
-        annotations: "all" that people wrote (notes, and the reasons of edits), or "none".
+        annotations: "all" notes and reasons of edits, "mine" without the reasons of what a program asked for by name, or "none".
 
     Raises:
         ExportError: another ending, other annotations, or the file cannot be written.
@@ -38,9 +37,9 @@ def export(rec: "Recording", path: str | Path, annotations: Annotations = "all")
     ending = path.suffix.lower()
     if ending not in (".ipynb", ".html"):
         raise ExportError(f"{path.name} should end in .ipynb (a notebook) or .html (one page that reads by itself)")
-    if annotations not in ("all", "none"):
-        raise ExportError(f'annotations should be "all" or "none", not {annotations!r}')
-    parts = list(report(rec, annotations == "all"))
+    if annotations not in get_args(Annotations):
+        raise ExportError(f'annotations should be "all", "mine" or "none", not "{annotations}"')
+    parts = list(report(rec, annotations))
     if ending == ".html":
         _write(path, page.render("report", title=rec.title, style=page.style(), parts=parts))
     else:

@@ -16,6 +16,7 @@ from gradbook.tell.views import EffectView
 if TYPE_CHECKING:
     from gradbook.recording import Recording
 
+NONE = Markup("")
 ROWS_SHOWN, STEPS_OPEN, EFFECTS_OPEN = 30, 20, 30
 """A longer tree is folded behind the steps to look at first; of more steps, those that nobody touched take a line each that opens; of more
 effects, those without replicates have no picture."""
@@ -23,29 +24,29 @@ effects, those without replicates have no picture."""
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a report: its heading (`level` 1 to 3, `under` the id of the section it is listed in), what stands below it, and `folded` as
+    """A piece of a report: its heading (`level` 1 to 3, `under` the id of the section it is listed in), what stands below it, and `folded`,
     the line that it opens from. `code` is a cell that makes `picture` and `output` anew."""
 
     id: str
     level: int = 2
     title: str = ""
-    html: Markup = Markup("")
+    html: Markup = NONE
     under: str = ""
     folded: str = ""
     code: str = ""
-    picture: Markup = Markup("")
-    output: Markup = Markup("")
+    picture: Markup = NONE
+    output: Markup = NONE
     plain: str = ""
 
 
-def report(rec: "Recording", annotated: bool) -> Iterator[Part]:
-    """The parts of the report on a case; without the notes and reasons that people wrote, unless `annotated`."""
+def report(rec: "Recording", annotations: tell.Annotations = "all") -> Iterator[Part]:
+    """The parts of the report on a case."""
     steps = [step for step in rec if step.replicate_of is None]
     about, tree = tell.case(rec), tell.tree(rec)
     yield Part("title", 1, about.title, page.render("facts", case=about))
     if about.reading:
         yield Part("reading", title="How to read it", html=page.render("reading", case=about))
-    yield Part("overview", title="Overview", html=_overview(rec, tree, annotated))
+    yield Part("overview", title="Overview", html=_overview(rec, tree, annotations != "none"))
     yield Part("open", code=f"import gradbook as gb\n\ncase = gb.Recording({_folder(rec)})  # its folder, seen from here")
     if drawn := figures.panels(rec):
         code = "gb.page.figures.score_figure(case)"
@@ -56,7 +57,7 @@ def report(rec: "Recording", annotated: bool) -> Iterator[Part]:
     yield Part("steps", title="Step by step")
     opened = _opened(rec, steps)
     for step in steps:
-        yield _step(rec, step, step.id in opened, annotated)
+        yield _step(rec, step, step.id in opened, annotations)
     yield from _effects(rec, [step for step in steps if step.origin is not None and step.done and rec[step.origin].done])
     yield Part("methods", title="For a methods section", html=Markup("<p>{}</p>").format(about.methods))
     reopen = "The case can be opened again with {} where its folder lies."
@@ -85,8 +86,8 @@ def _opened(rec: "Recording", steps: list[Step]) -> set[int]:
     return touched | {step.origin for step in branches if step.origin} | {0, 1, max(s.id for s in steps if s.origin is None)}
 
 
-def _step(rec: "Recording", step: Step, open: bool, annotated: bool) -> Part:
-    view = tell.step(rec, step, annotated, costs=open)
+def _step(rec: "Recording", step: Step, open: bool, annotations: tell.Annotations) -> Part:
+    view = tell.step(rec, step, annotations, costs=open)
     folded = "" if open else f"{view.line} · {view.outcome}"
     title = f"Step {step.id}" if folded else f"Step {step.id} · {view.line}"
     return Part(f"step-{step.id}", 3, title, page.render("told", step=view, bench=None), "steps", folded)

@@ -8,11 +8,12 @@ from gradbook.tell.effect import effect, metrics, pair
 from gradbook.tell.names import base, comparable, line, what
 from gradbook.tell.step import note, step
 from gradbook.tell.tree import tree
-from gradbook.tell.views import TreeView
+from gradbook.tell.views import Annotations, TreeView
 from gradbook.tell.walk import walk
 from gradbook.tell.words import difference
 
 __all__ = [
+    "Annotations",
     "TreeView",
     "base",
     "case",

@@ -24,7 +24,7 @@ _MARKS = {
 
 
 def effect(rec: "Recording", before: int | None, after: int, split: SplitName, across_models: bool = False) -> EffectView:
-    """A step beside another, as far as both are scored; alone where `before` is None. Arms made by different models only `across_models`."""
+    """A step beside another, as far as both are scored; alone where `before` is None. Arms of different models only `across_models`."""
     at = rec[after]
     told: dict[str, Any] = {
         "before": before,

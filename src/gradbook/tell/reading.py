@@ -54,8 +54,8 @@ def reading(rec: "Recording", steps: list[Step], methods: list[Method]) -> list[
 
 
 _CRITIC = (
-    "A **critic** evaluates the outputs. It reads input and output, without the label, and says {said}. Its prompt is optimised in steps of "
-    "its own, from feedback by the labels, each after a step of the task’s prompt on the same batch.",
+    "A **critic** evaluates the outputs. It reads input and output, without the label, and says {said}. Its prompt is optimised in steps "
+    "of its own, from feedback by the labels, each after a step of the task’s prompt on the same batch.",
     "The numbers of a critic’s step are its **agreement** with the gold answers, not the accuracy of the task’s prompt. A verdict that "
     "cannot be used agrees with nothing.",
 )

@@ -16,6 +16,7 @@ from gradbook.tell import names
 from gradbook.tell.choices import candidate_records, choices, lost
 from gradbook.tell.helps import help_line
 from gradbook.tell.views import (
+    Annotations,
     CellView,
     ChangeView,
     ExampleView,
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 BY_EXAMPLE: tuple[Stage, ...] = ("predict", "evaluate", "output_critique", "prompt_critique")
 
 
-def step(rec: "Recording", at: Step | int, annotated: bool = True, costs: bool = True) -> StepView:
-    """A step as far as it has run; without its note and the reasons of edits unless `annotated`, without what it cost unless `costs`."""
-    return _Telling(rec, rec[at if isinstance(at, int) else at.id], annotated, costs).step()
+def step(rec: "Recording", at: Step | int, annotations: Annotations = "all", costs: bool = True) -> StepView:
+    """A step as far as it has run, with the `annotations` asked for; without what it cost unless `costs`."""
+    return _Telling(rec, rec[at if isinstance(at, int) else at.id], annotations, costs).step()
 
 
 def note(rec: "Recording", at: Step) -> NoteView:
@@ -53,7 +54,7 @@ class _Telling:
 
     rec: "Recording"
     at: Step
-    annotated: bool
+    annotations: Annotations
     costs: bool
 
     @cached_property
@@ -71,7 +72,8 @@ class _Telling:
     @cached_property
     def changes(self) -> tuple[ChangeView, ...]:
         made = names.changes(self.rec, self.at)
-        return made if self.annotated else tuple(replace(change, why="") for change in made)
+        kept = {"all": ("hand", "name"), "mine": ("hand",), "none": ()}[self.annotations]
+        return tuple(change if change.by in kept else replace(change, why="") for change in made)
 
     @cached_property
     def standing(self) -> names.Changes:
@@ -119,7 +121,7 @@ class _Telling:
             examples=tuple(self.example(stages, position, name) for position, name in enumerate(at.batch)),
             choices=choices(rec, at, self.standing),
             ends=at.chosen_prompt if at.select is not None and at.select.chosen >= 0 else None,
-            note=note(rec, at) if self.annotated else NoteView(at.id, "", ""),
+            note=note(rec, at) if self.annotations != "none" else NoteView(at.id, "", ""),
         )
 
     def prompt(self) -> PromptView:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradbook.recording import Recording
 
 Reruns = dict[int, dict[Stage | None, dict[SplitName, list[float]]]]
-"""Accuracies of what ran again without a change, by step, by the stage it ran again from (None: the same prompt answered again), by split."""
+"""Accuracies of what ran again without a change, by step, by the stage it ran from (None: the same prompt answered again), by split."""
 
 
 def tree(rec: "Recording", splits: tuple[SplitName, ...] | None = None) -> TreeView:

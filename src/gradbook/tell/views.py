@@ -23,6 +23,9 @@ class Segment:
 
 Words = tuple[Segment, ...]
 """Text with marks in it, in reading order."""
+Annotations = Literal["all", "mine", "none"]
+"""Which annotations are told: notes and the reasons of all edits; "mine", without the reasons of what a program
+asked for by name; or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,7 @@ class ChoicesView:
 
 @dataclass(frozen=True)
 class PromptView:
-    """The prompt that a step began with: `name`, where it comes from, the instruction that always follows it, and the other prompt in force."""
+    """The prompt that a step began with: its name, where it comes from, the instruction that always follows it, the other one in force."""
 
     name: str
     begun: str
@@ -257,7 +260,7 @@ class StepView:
 
 @dataclass(frozen=True, slots=True)
 class ScoreView:
-    """The score of a step on a split: `percent` is short ("62 %"), `share` in full ("62.0 % (31/50)"), `more` balanced accuracy, unparsed, lost.
+    """The score of a step on a split: `percent` is short ("62 %"), `share` in full ("62.0 % (31/50)"), `more` balanced, unparsed, lost.
 
     `name` is "accuracy", or "agreement" for a critic's. `best`: no prompt on this split has a better one.
     """
@@ -272,7 +275,7 @@ class ScoreView:
 
 @dataclass(frozen=True, slots=True)
 class RerunView:
-    """The replicates of a step in a row: what they are, and the span of their scores on each split of the tree ("–" where there is none)."""
+    """The replicates of a step in a row: what they are, and the span of their scores on each split of the tree ("–" where none is)."""
 
     line: str
     spans: tuple[str, ...]
@@ -301,7 +304,7 @@ class TreeRow:
 
 @dataclass(frozen=True)
 class TreeView:
-    """The steps in order, replicates left out, with scores on `splits`; `caption` explains signs, `scored_by` names whose scores are shown."""
+    """The steps in order, replicates left out, with scores on `splits`; `caption` explains signs, `scored_by` says whose they are."""
 
     splits: tuple[SplitName, ...]
     rows: tuple[TreeRow, ...]
