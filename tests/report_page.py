@@ -49,7 +49,7 @@ class Page(HTMLParser):
         self.read += [" "] if tag in _APART else []
 
     def handle_data(self, data):
-        self.read.append(data)
+        self.read += [] if self.cdata_elem else [data]  # neither a style sheet nor a script is read
 
     @property
     def text(self) -> str:

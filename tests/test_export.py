@@ -207,4 +207,4 @@ def test_the_figure_holds_the_scores(case):
     drawn = {(trace.name, trace.xaxis or "x"): list(trace.y or ()) for trace in figure.data}
     assert drawn["branch", "x"] == [case.metrics(3).accuracy.value]
     assert set(case.comparison(1, 3, "validation").floor[1:]) <= set(drawn["run again without a change", "x"])
-    assert [annotation.text for annotation in figure.layout.annotations] == ["validation", "test"]
+    assert [annotation.text for annotation in figure.layout.annotations] == ["validation: accuracy", "test: accuracy"]

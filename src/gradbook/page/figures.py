@@ -257,7 +257,8 @@ def score_figure(rec: "Recording") -> "go.Figure":
     drawn = panels(rec)
     if not drawn:
         return go.Figure().update_layout(title="no split has been scored so far")
-    figure = make_subplots(rows=1, cols=len(drawn), subplot_titles=[plain(panel.title) for panel in drawn], shared_yaxes=True)
+    titles = [plain(f"{panel.title}: {panel.unit}") for panel in drawn]
+    figure = make_subplots(rows=1, cols=len(drawn), subplot_titles=titles, shared_yaxes=True)
     for column, panel in enumerate(drawn, start=1):
         line = [value for a, b in panel.edges for value in ((a.x, a.value), (b.x, b.value), (None, None))]
         figure.add_trace(_trace(line, "to the next that is scored", "rule", None), 1, column)
