@@ -56,10 +56,17 @@ def _mark(x: float, y: float, kind: str, size: float = 5.0, title: str = "") -> 
     """A ring for what was before and for runs without a change, a full diamond for what came after, a full dot for a step."""
     full = kind in ("after", "step")
     kind = "before" if kind == "step" else kind
-    look = {"class_": f"gb-{kind}{' gb-full' * full}", "stroke": _COLOURS[kind], "stroke_width": 2, "fill": _COLOURS[kind] if full else "none"}
+    look = {
+        "class_": f"gb-{kind}{' gb-full' * full}",
+        "stroke": _COLOURS[kind],
+        "stroke_width": 2,
+        "fill": _COLOURS[kind] if full else "none",
+    }
     inside = _tag("title", title) if title else ""
     if kind == "after":
-        return _tag("path", inside, d=f"M{x - size:.1f} {y:.1f}L{x:.1f} {y - size:.1f}L{x + size:.1f} {y:.1f}L{x:.1f} {y + size:.1f}Z", **look)
+        return _tag(
+            "path", inside, d=f"M{x - size:.1f} {y:.1f}L{x:.1f} {y - size:.1f}L{x + size:.1f} {y:.1f}L{x:.1f} {y + size:.1f}Z", **look
+        )
     return _tag("circle", inside, cx=x, cy=y, r=size if not full else size - 1, **look)
 
 
@@ -155,7 +162,9 @@ def _panel(rec: "Recording", steps: list[Step], variable: Variable, split: Split
     found = {step.id: (step, metrics) for step in steps if (metrics := rec.metrics(step, split))}
     places = _places([step for step, _ in found.values()])
     points = tuple(_point(rec, step, places[step.id], metrics, found) for step, metrics in found.values())
-    reruns = [(places[s.replicate_of] - 0.06, m) for s in rec if s.replicate_of in found and s.done and (m := rec.metrics(s, split, s.replicate))]
+    reruns = [
+        (places[s.replicate_of] - 0.06, m) for s in rec if s.replicate_of in found and s.done and (m := rec.metrics(s, split, s.replicate))
+    ]
     title = split if variable == "prompt" else f"critic on {split}"
     again = tuple((x, metrics.accuracy.value) for x, metrics in reruns)
     return Panel(title, _UNITS[variable], points, again, _numbered(points))
@@ -282,7 +291,9 @@ def training_figure(rec: "Recording", step: Step | None = None) -> "go.Figure":
     frame = rec.training(step)
     figure = go.Figure(_trace(list(zip(frame["epoch"], frame["accuracy"], strict=True)), "training accuracy", "before", "circle"))
     up, down = frame["high"] - frame["accuracy"], frame["accuracy"] - frame["low"]
-    figure.update_traces(mode="lines+markers", error_y={"array": up, "arrayminus": down}, hovertemplate="epoch %{x}: %{y:.1%}<extra></extra>")
+    figure.update_traces(
+        mode="lines+markers", error_y={"array": up, "arrayminus": down}, hovertemplate="epoch %{x}: %{y:.1%}<extra></extra>"
+    )
     return _styled(figure.update_xaxes(title_text="epoch"))
 
 
@@ -291,12 +302,16 @@ def _trace(places: list[tuple[Any, Any]], name: str, kind: str, symbol: str | No
 
     x, y = ([place[n] for place in places] for n in (0, 1))
     look: dict[str, Any] = {"mode": "markers", "marker": {"color": _COLOURS[kind], "symbol": symbol, "size": 9}}
-    return go.Scatter(x=x, y=y, name=plain(name), **(look if symbol else {"mode": "lines", "line": {"color": _COLOURS[kind]}, "hoverinfo": "skip"}))
+    return go.Scatter(
+        x=x, y=y, name=plain(name), **(look if symbol else {"mode": "lines", "line": {"color": _COLOURS[kind]}, "hoverinfo": "skip"})
+    )
 
 
 def _styled(figure: Any) -> Any:
     figure.update_yaxes(tickformat=".0%", zeroline=False)
-    return figure.update_layout(template="plotly_white", height=380, margin={"l": 50, "r": 16, "t": 48, "b": 44}, legend={"orientation": "h", "y": 1.2})
+    return figure.update_layout(
+        template="plotly_white", height=380, margin={"l": 50, "r": 16, "t": 48, "b": 44}, legend={"orientation": "h", "y": 1.2}
+    )
 
 
 def png(picture: Markup) -> bytes:

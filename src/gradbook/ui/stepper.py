@@ -9,7 +9,7 @@ import anywidget
 from traitlets import Int, Unicode
 
 from gradbook import page, tell
-from gradbook.errors import MethodError
+from gradbook.errors import GradbookError, MethodError
 from gradbook.recording import Recording
 from gradbook.tables import method_line
 from gradbook.ui.desk import Desk
@@ -102,10 +102,15 @@ class Stepper(anywidget.AnyWidget):
         self.draw(REGIONS if whole else ("jobs",))
 
     def draw(self, regions: tuple[str, ...] = REGIONS) -> None:
-        """Lay out these regions, and send those that changed."""
+        """Lay out these regions, and send those that changed; one that cannot be laid out says why."""
         with self._lock, self.hold_sync():
             for name in regions:
-                setattr(self, name, getattr(self, f"_draw_{name}")())
+                try:
+                    laid = getattr(self, f"_draw_{name}")()
+                except Exception as error:  # a record that was damaged meanwhile must not leave the page without an answer
+                    said = str(error) if isinstance(error, GradbookError) else f"{type(error).__name__}: {error}"
+                    laid = page.render("message", text=f"This cannot be shown: {said}", wrong=True)
+                setattr(self, name, laid)
             self.shown, self.look = self.desk.view.id, self.desk.look
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
