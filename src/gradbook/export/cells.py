@@ -9,11 +9,11 @@ from base64 import b64encode
 from collections.abc import Iterable
 from html import unescape
 
-import vl_convert
 from nbformat import NotebookNode, validate
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from gradbook.export.report import Part
+from gradbook.page import figures
 
 # Entities never act as Markdown. MathJax reads the page after they are decoded, but does not look across a tag, so what
 # begins mathematics gets a tag of its own.
@@ -59,7 +59,7 @@ def _cells(part: Part) -> list[NotebookNode]:
 def _code(part: Part) -> NotebookNode:
     cell = new_code_cell(part.code, id=part.id)
     if part.picture:
-        png = b64encode(vl_convert.svg_to_png(str(part.picture), scale=2)).decode()
+        png = b64encode(figures.png(part.picture)).decode()
         cell.outputs.append(new_output("display_data", data={"image/png": png, "text/plain": part.plain}))
     if part.output:
         cell.outputs.append(new_output("execute_result", data={"text/html": str(part.output), "text/plain": part.plain}))
