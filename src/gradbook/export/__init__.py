@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import nbformat
-
 from gradbook import page
 from gradbook.errors import ExportError
 from gradbook.export.cells import notebook
@@ -43,7 +41,7 @@ def export(rec: "Recording", path: str | Path, annotations: Annotations = "all")
     if ending == ".html":
         _write(path, page.render("report", title=rec.title, style=page.style(), parts=parts))
     else:
-        _write(path, nbformat.writes(notebook(rec.title, parts)))
+        _write(path, notebook(rec.title, parts))
     return path
 
 

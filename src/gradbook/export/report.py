@@ -1,7 +1,7 @@
 """The parts of a report, in order: what a page lays out below each other and a notebook as cells."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from gradbook import page, tell
 from gradbook.effects import Comparison
 from gradbook.page import figures
-from gradbook.records import SPLITS, SplitName, Step
+from gradbook.records import SplitName, Step
 from gradbook.tell.views import EffectView
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def report(rec: "Recording", annotations: tell.Annotations = "all") -> Iterator[
     opened = _opened(rec, steps)
     for step in steps:
         yield _step(rec, step, step.id in opened, annotations)
-    yield from _effects(rec, [step for step in steps if step.origin is not None and step.done and rec[step.origin].done])
+    branches = [step for step in steps if step.origin is not None and step.done and rec[step.origin].done]
+    yield from _effects(rec, branches, tree.splits)
     yield Part("methods", title="For a methods section", html=Markup("<p>{}</p>").format(about.methods))
     reopen = "The case can be opened again with {} where its folder lies."
     told = Markup("<p>{}.</p><p>{}</p>").format(about.versions, reopen.format(f"gb.Recording({_folder(rec)})"))
@@ -96,20 +97,20 @@ def _step(rec: "Recording", step: Step, open: bool, annotations: tell.Annotation
 # --- effects ---------------------------------------------------------------------------------------------------------------------
 
 
-def _effects(rec: "Recording", branches: list[Step]) -> Iterator[Part]:
+def _effects(rec: "Recording", branches: list[Step], splits: Sequence[SplitName]) -> Iterator[Part]:
     if not branches:
         return
     told = "Each branch beside the step it was branched off, on the same examples. Numbers are those on record."
     yield Part("effects", title="What the changes did", html=Markup("<p>{}</p>").format(told))
     for branch in branches:
-        yield from _effect(rec, branch, len(branches) <= EFFECTS_OPEN)
+        yield from _effect(rec, branch, splits, len(branches) <= EFFECTS_OPEN)
 
 
-def _effect(rec: "Recording", branch: Step, full: bool) -> Iterator[Part]:
+def _effect(rec: "Recording", branch: Step, splits: Sequence[SplitName], full: bool) -> Iterator[Part]:
     """A branch beside its origin, on each split on which both are scored."""
     origin = branch.origin or 0
     title = f"Step {origin} → step {branch.id}: {tell.line(rec, branch).partition(': ')[2]}"
-    views = [view for s in SPLITS if (view := tell.effect(rec, origin, branch.id, s, across_models=True)).found]
+    views = [view for s in splits if (view := tell.effect(rec, origin, branch.id, s, across_models=True)).found]
     if not views:
         html = Markup("<p>No split is scored for both so far.</p>")
         yield Part(f"effect-{branch.id}", 3, title, html, "effects", code=_code(origin, branch.id, rec.default_split(branch), 5))
