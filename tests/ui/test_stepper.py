@@ -251,7 +251,7 @@ def click_before(stepper, stub) -> None:
     """One step that is done, and the gate shut again."""
     stub.open_gate()
     click(stepper, "Run step")
-    stub._loop.call_soon_threadsafe(stub._opened.clear)
+    stub.shut_gate()
 
 
 def test_a_choice_that_waits_survives_going_elsewhere(stepper):

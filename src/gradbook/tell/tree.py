@@ -134,8 +134,8 @@ def _models(rec: "Recording") -> tuple[str, str]:
 def _caption(rec: "Recording", rows: tuple[TreeRow, ...], splits: tuple[SplitName, ...], hidden: int) -> str:
     tags = {tag for row in rows for tag in row.tags}
     signs = [f"% right on {' and '.join(splits)}"] if splits else []
-    signs += ["⚖ of the critic: % that agree with the gold answers"] * ("critic" in tags)
-    signs += ["★ best", "✎ branch by an edit", "◌ under way", "¶ has a note"]
+    signs += ["⚖\u00a0of the critic: % that agree with the gold answers"] * ("critic" in tags)
+    signs += ["★\u00a0best", "✎\u00a0branch by an edit", "◌\u00a0under way", "¶\u00a0has a note"]
     by, others = _models(rec)
     told = [" · ".join(signs) + "."]
     told += [f"{count(hidden, 'replicate')} {'is' if hidden == 1 else 'are'} not listed."] * bool(hidden)
