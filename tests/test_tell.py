@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -51,18 +52,14 @@ def records(view):
 
 # --- told once -----------------------------------------------------------------------------------------------------------
 
-ARMS = [
-    {},
-    {"update": "one-step"},
-    {"update": "rewrite"},
-    {"update": "improve"},
-    {"labels": "wrong"},
-    {"labels": "none"},
-    {"evaluation": "critic-binary"},
-    {"evaluation": "critic-score"},
-    {"selection": "naive"},
-    {"selection": "random"},
-    {"selection": "guard"},
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+TABLE = [
+    {"update": update, "labels": labels, "evaluation": evaluation, "selection": selection}
+    for update, labels, *cells in re.findall(r"^\| `([a-z-]+)` \| `(correct|wrong|none)` \|(.*?)\|(.*?)\|(.*?)\|$", README, re.MULTILINE)
+    for evaluation, cell in zip(("direct", "critic-binary", "critic-score"), cells, strict=True)
+    for selection in re.findall(r"\w+", cell)
+]
+OTHERS = [
     {"validation_labels": "wrong"},
     {"errors_only": True},
     {"errors_only": True, "update": "one-step"},
@@ -73,28 +70,82 @@ ARMS = [
 ]
 
 
-@pytest.mark.parametrize("settings", ARMS, ids=str)
+def test_every_arm_of_the_table_is_told():
+    assert len(TABLE) == 64
+
+
+@pytest.mark.parametrize("settings", [*TABLE, *OTHERS], ids=lambda settings: "-".join(map(str, settings.values())))
 def test_workbench_and_export_say_the_same_of_a_step(run, settings):
-    case = run(2, **settings)
-    parts = {part.id: part for part in report(case)}
+    """Field by field, in the order of the layout: the cards by stage, the rows by example, and the report."""
+    case = run(**settings)
+    case.perturb(1, gb.edits.replace("candidate", candidate=0, text="Say K1.", why="the shortest"))
+    case.score(1, "test")
+    parts = {part.id: Page(part.html).text for part in report(case)}
     for step in case:
-        view, part = tell.step(case, step), parts[f"step-{step.id}"]
-        looks = [Page(page.render("step", step=view, look=look, bench=None)).text for look in ("stage", "example")]
-        told = [Page(part.html).text, *looks]
-        said = [said for record in records(view) for said in _said(record) if said not in ("the old prompt",)]
-        said += [view.prompt.begun, view.prompt.text, *(example.input for example in view.examples)]
-        if view.choices:
-            said += [view.choices.reason, *view.choices.columns]
-            said += [word for row in view.choices.rows if row.record for word in (row.name, row.made_from, row.same_as, *row.scores)]
-        said += [stage.summary for stage in view.stages] + [r for stage in view.stages if stage.stage == "rewrite" for r in stage.remarks]
-        for words in filter(None, map(plain, said)):
-            for n, text in enumerate(told):
-                assert words.casefold() in plain(text).casefold(), f"step {step.id}, {('export', 'by stage', 'by example')[n]}: {words}"
+        view = tell.step(case, step)
+        stage, example = (Page(page.render("step", step=view, look=look, bench=None)).text for look in ("stage", "example"))
+        told = parts[f"step-{step.id}"]
+        rows = [row for row in view.choices.rows if row.record] if view.choices else []
+        candidates = [[row.name, row.made_from, row.same_as or _shown(row.record)] for row in rows]
+        opened = [told for _, told in sorted(zip(rows, candidates, strict=True), key=lambda pair: not pair[0].open)]
+        chosen = [[view.choices.reason, *view.choices.columns]] if rows else []
+        chosen += [[row.name, *row.scores, *_marks(row)] for row in (view.choices.rows if view.choices.columns else rows)] if chosen else []
+        begun = [view.prompt.begun, view.prompt.text, view.prompt.held]
+        by_stage = [[s.title, s.help, s.summary, *map(_fields, s.records)] for s in view.stages if s.stage not in ("rewrite", "select")]
+        by_example = [[e.id, e.input, e.judged or "", *(_fields(r) for c in e.cells for r in c.records)] for e in view.examples]
+        _in_order(stage, begun, *by_stage, *candidates)
+        _in_order(example, begun, *by_example, *candidates)
+        if step.origin is None:
+            _in_order(told, begun, *by_example, *opened)
+        else:
+            _in_order(told, *opened)
+        for text in (stage, example, told):
+            for words in chosen:
+                _in_order(text, words)
+            _in_order(text, [remark for s in view.stages if s.stage == "rewrite" for remark in s.remarks])
 
 
-def _said(record):
-    shown = "".join(segment.text for segment in record.words) or record.text or record.empty
-    return [record.title, record.lost or shown, *(mark.text for mark in record.marks)]
+def test_workbench_and_export_say_the_same_of_an_effect(run):
+    case = run(evaluation="critic-binary")
+    worse = case.perturb(2, gb.edits.replace("candidate", candidate=0, text="Say nothing of use."))
+    chosen = case.perturb(worse, gb.edits.replace("selection", text="0")).id
+    case.compare(worse, chosen, "validation", replicates=2)
+    view = tell.effect(case, worse.id, chosen, "validation")
+    assert view.flips and view.about
+    told = "".join(str(part.output) + str(part.html) for part in report(case) if part.id.startswith(f"effect-{chosen}"))
+    for html in (page.render("effect", effect=view, bench=None), told):
+        text = Page(html).text
+        flips = [f"{flip.mark.text} {flip.before} → {flip.after}, true {flip.target} {flip.example} {flip.input}" for flip in view.flips]
+        for words in (view.verdict, view.floor, view.about, *view.warnings, view.flipped, *flips):
+            assert plain(words) in text, words
+
+
+def _fields(record):
+    return [record.title if record.position is None else "", _shown(record), *_marks(record)]
+
+
+def _shown(record):
+    return record.lost or "".join(segment.text for segment in record.words) or record.text or record.empty
+
+
+def _marks(view):
+    return [mark.text for mark in view.marks]
+
+
+def _in_order(text, *told):
+    """Each group of fields stands after the one before it, whatever the order within."""
+    text, at = plain(text).casefold(), 0
+    for group in told:
+        ends = []
+        for words in filter(None, _flat(group)):
+            place = text.find(plain(words).casefold(), at)
+            assert place >= 0, f"{words!r} is not told after {text[max(0, at - 60) : at]!r}"
+            ends.append(place + 1)
+        at = min(ends, default=at)
+
+
+def _flat(group):
+    return [words for each in group for words in ([each] if isinstance(each, str) else _flat(each))]
 
 
 def test_views_are_plain_texts_that_cannot_change(run):
