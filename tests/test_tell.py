@@ -225,27 +225,51 @@ def test_without_annotations_no_note_and_no_reason_is_written(run):
 # --- losses ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_reply_that_was_cut_off_is_named_wherever_it_matters(stub, tmp_path):
-    def cut(messages, body):
-        said = messages[-1]["content"]
-        if messages[0]["role"] != "system" and "Rules to add:" in said and body["seed"] % 2:
-            choice = {"index": 0, "message": {"role": "assistant", "content": "<prompt>Give each"}, "finish_reason": "length"}
-            return {"id": "1", "object": "chat.completion", "created": 0, "model": "stub", "choices": [choice]}
-        return reply(messages, body)
-
-    case = run_lost(cut, tmp_path)
-    view = tell.step(case, 1)
-    lost = [row for row in view.choices.rows if row.record and case[1].rewrite[row.index].lost]
-    assert lost and all(not row.selectable and row.why_not and row.record.lost.startswith("The reply was cut off") for row in lost)
-    assert view.choices.chosen not in [row.index for row in lost]
-
-
-def run_lost(answer, tmp_path):
-    with Stub(reply=answer, key=KEY) as lossy:
-        case = gb.Case(tmp_path / "lost", task=small_task(), model=gb.connect("stub", base_url=lossy.url), method=gb.Method(candidates=5))
+def test_what_was_lost_is_named_wherever_unparsed_is(tmp_path, monkeypatch):
+    """Of the outputs on blue items all are cut off, on green ones none comes; so is the output critique on blue; every other candidate."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with Stub(reply=lossy, key=KEY) as stub:
+        model = gb.connect("stub", base_url=stub.url)
+        case = gb.Case(tmp_path / "lost", task=small_task(), model=model, method=gb.Method(candidates=5))
         case.step()
+        case.perturb(1, gb.edits.replace("candidate", candidate=next(c.index for c in case[1].rewrite if c.lost), text="green means K2."))
         case.close()
-    return case
+    view = tell.step(case, 1)
+    at = {case.task.example(example.id).input.split()[-1]: example for example in view.examples}
+    outputs = {colour: example.cells[0].records[0] for colour, example in at.items()}
+    assert [mark.text for mark in outputs["blue."].marks] == ["cut off", "true label K3", "✗ wrong"] and outputs["blue."].text
+    assert outputs["green."].marks[0].text == "no reply" and outputs["green."].lost == "No reply: the reply was empty."
+    critique = at["blue."].cells[2].records[0]
+    assert critique.text == "" and critique.lost.startswith("Cut off: the reply was cut off at max_tokens")
+    lost = [row for row in view.choices.rows if row.record and case[1].rewrite[row.index].lost]
+    assert lost and all(not row.selectable and row.why_not and row.record.lost.startswith("Cut off: ") for row in lost)
+    assert view.choices.chosen not in [row.index for row in lost]
+    score = tell.tree(case).rows[0].scores[0]
+    assert score.more[1:] == ("unparsed 0", "cut off 2", "no reply 2")
+    effect = tell.effect(case, 1, 2, "validation")
+    assert {"unparsed", "cut off", "no reply"} <= {name for name, _ in effect.metrics.rows} and effect.metrics.answered[-1] == "no answer"
+    assert "no reply" in {flip.before for flip in effect.flips}
+    row = case.scores().iloc[0]
+    assert (row["unparsed"], row["cut_off"], row["no_reply"]) == (0, 2 / 6, 2 / 6)
+    told = Page(case.export(tmp_path / "lost.html").read_text()).text
+    for words in (critique.lost, "unparsed 0, cut off 2, no reply 2", "cut off 33.3% (2/6)", "no reply → K2", lost[0].record.lost):
+        assert words in told, words
+
+
+def lossy(messages, body):
+    said = messages[-1]["content"]
+    if messages[0]["role"] == "system":
+        if "is blue" in said:
+            return _part("The answer is", "length")
+        return _part("", "stop") if "is green" in said and not messages[0]["content"].startswith("green") else reply(messages, body)
+    rewriting = "Rules to add:" in said
+    cut = body["seed"] % 2 if rewriting else "is blue" in said and "Which rule" not in said
+    return _part("<prompt>Give each", "length") if cut else reply(messages, body)
+
+
+def _part(text, reason):
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+    return {"id": "1", "object": "chat.completion", "created": 0, "model": "stub", "choices": [choice]}
 
 
 # --- the tree and effects ----------------------------------------------------------------------------------------------------

@@ -74,10 +74,7 @@ def _record(rec: "Recording", step: Step, made: Candidate, changes: Changes) -> 
 
 def lost(kind: str | None, why: str) -> str:
     """Why there is nothing to read, in words."""
-    if not kind:
-        return ""
-    said = "The reply was cut off" if kind == "cut off" else "There was no reply"
-    return f"{said}: {why}." if why else f"{said}."
+    return f"{kind.capitalize()}{f': {why}' if why else ''}." if kind else ""
 
 
 def _made_from(rec: "Recording", step: Step, made: Candidate) -> str:

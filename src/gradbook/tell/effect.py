@@ -1,9 +1,10 @@
 """What a change did to the score: two steps side by side."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gradbook.errors import CaseError
-from gradbook.metrics import Flip, Metrics
+from gradbook.metrics import Metrics
 from gradbook.records import SplitName, Stage, Step
 from gradbook.tell import names
 from gradbook.tell.step import step as tell_step
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gradbook.effects import Comparison
     from gradbook.recording import Recording
 
-UNPARSED = "(unparsed)"
+UNPARSED = "(unparsed)"  # as the confusion counts it, whether the reply was whole or lost
 _MARKS = {
     "fixed": Mark("✓ fixed", True),
     "broken": Mark("✗ broken", False),
@@ -75,7 +76,7 @@ def _measured(rec: "Recording", found: "Comparison") -> dict[str, Any]:
         "warnings": found.warnings,
         "model": found.model,
         "metrics": metrics(found.before, found.after),
-        "flips": tuple(_flip(rec, at, found, flip) for flip in found.flips),
+        "flips": tuple(_flips(rec, at, found)),
         "flipped": told if found.flips else f"No {unit} changed.",
         "found": found,
     }
@@ -89,12 +90,13 @@ def _floor(found: "Comparison") -> str:
     return f"Noise floor: step {found.before_step} and its {again}: {runs}."
 
 
-def _flip(rec: "Recording", at: Step, found: "Comparison", flip: Flip) -> FlipView:
-    example = rec.task.example(flip.example)
-    target = example.target
-    if at.variable == "critic" and (scored := rec.scored(at, found.split)):  # whether the output that was judged is right
-        target = next((answer.target or "" for answer in scored.answers if answer.example == flip.example), "")
-    return FlipView(flip.example, example.input, target, flip.before or "unparsed", flip.after or "unparsed", _MARKS[flip.kind])
+def _flips(rec: "Recording", at: Step, found: "Comparison") -> Iterator[FlipView]:
+    scores = [rec.scored(step, found.split, variable=at.variable) for step in (found.before_step, found.after_step)]
+    before, after = ({answer.example: answer for answer in score.answers} if score else {} for score in scores)
+    for flip in found.flips:
+        example, old, new = rec.task.example(flip.example), before[flip.example], after[flip.example]
+        was, now = (answer.answer or answer.lost or "unparsed" for answer in (old, new))
+        yield FlipView(flip.example, example.input, new.target or example.target, was, now, _MARKS[flip.kind])
 
 
 # --- metrics -----------------------------------------------------------------------------------------------------------------
@@ -114,10 +116,11 @@ def metrics(before: Metrics, after: Metrics | None = None) -> MetricsView:
     rows += [
         (name, tuple(mean_figure(getattr(m, field)) for m in columns)) for name, field in (("characters", "length"), ("tokens", "tokens"))
     ]
-    unparsed = any(UNPARSED in pair for m in columns for pair in m.confusion)
-    answered = (*before.recall, *([UNPARSED] if unparsed else []))
+    unread = any(UNPARSED in pair for m in columns for pair in m.confusion)
+    answered = (*before.recall, *([UNPARSED] if unread else []))
     confusion = tuple((true, tuple(_confused(true, label, columns) for label in answered)) for true in before.recall)
-    return MetricsView(() if after is None else ("before", "after"), tuple(rows), answered, confusion)
+    named = (*before.recall, *(["no answer"] if unread else []))
+    return MetricsView(() if after is None else ("before", "after"), tuple(rows), named, confusion)
 
 
 def _confused(true: str, answered: str, columns: list[Metrics]) -> Figure:

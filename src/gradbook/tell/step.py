@@ -259,7 +259,7 @@ class _Telling:
         before = None if self.origin is None else getattr(self.origin, stage) or ()
         kept = before is not None and made in before
         position = self.at.batch.index(made.example)
-        if made.lost and text:
+        if made.lost and text and Mark(made.lost) not in marks:
             marks = [*marks, Mark(made.lost, False)]
         return RecordView(
             key=f"{place.field}-{position}-{place.index}",
@@ -284,7 +284,8 @@ class _Telling:
         said, right, wrong = "answer", "right", "wrong"
         if self.critic:
             said, right, wrong = "verdict" if self.method.evaluation == "critic-binary" else "score", "agrees", "disagrees"
-        answer = (f"no usable {said}" if self.critic else "unparsed") if made.answer is None else f"{said} {made.answer}"
+        unread = made.lost or (f"no usable {said}" if self.critic else "unparsed")
+        answer = unread if made.answer is None else f"{said} {made.answer}"
         truth = f"the output is {true}" if self.critic else f"true label {true}"
         marks = [Mark(answer), Mark(truth), Mark(f"✓ {right}" if made.correct else f"✗ {wrong}", made.correct)]
         title = "Verdict" if self.critic else "Output"
