@@ -15,7 +15,7 @@ from small import small_task
 
 def branched(path: Path, model: gb.Model, branches: int) -> Path:
     """Make a case of two steps and so many branches by hand of the first, each scored on validation, every hundredth noted."""
-    case = gb.Case(path, task=small_task(), model=model, method=gb.Method(candidates=2))
+    case = gb.Case(path, task=small_task(), model=model, method=gb.Method(selection="naive"))
     case.run(batches=2)
     first = case.perturb(1, _edit(1))
     for step in (0, first):

@@ -30,7 +30,7 @@ from typing import Any
 
 import nbformat
 import platformdirs
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 VIEWPORT = {"width": 1600, "height": 1000}  # CSS pixels; leaves more than 1,000 to a cell beside the file browser
 TIMEOUT = 60_000  # milliseconds: the longest that any one wait may take
@@ -258,6 +258,7 @@ class LabPage:
 @contextmanager
 def lab_page(browser: Browser, server: Lab) -> Iterator[LabPage]:
     """A page of its own, without cookies of another."""
+    expect.set_options(timeout=TIMEOUT)
     context = browser.new_context(viewport=VIEWPORT)
     try:
         yield LabPage(context.new_page(), server)

@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,8 @@ from gradbook import page
 from gradbook.effects import Comparison
 from gradbook.loop import Method
 from gradbook.metrics import Flip, Metrics
-from gradbook.records import Answer
+from gradbook.records import SPLITS, Answer
+from gradbook.tasks import Task
 from gradbook.tell import views
 from gradbook.ui.jobs import Job
 from gradbook.ui.settings import PRESETS, MethodPanel
@@ -28,13 +30,15 @@ ATTACKS = (
 SAID = st.sampled_from([*ATTACKS, "", "plain words", "ü\n\nlines"])
 OURS = {"type", "class", "title", "tabindex", "style", "role", "open", "href", "selected", "disabled", "checked", "value", "min", "max"}
 KNOWN = OURS | {"name", "id", "for", "rows", "placeholder", "readonly", "spellcheck", "scope", "align"}
-TASK = Task.from_frame(
-    pd.DataFrame({"text": ["a", "b"], "code": ATTACKS[:2], "split": ["test"] * 2, "id": ["a", "b"]}),
-    input="text", target="code", id="id", split="split", labels=list(ATTACKS[:2]), answer="label", seed_prompt="x", format_instruction="y",
-)
-ARM = Metrics.of([Answer(example="a", answer=ATTACKS[1], correct=False), Answer(example="b", answer="K1", correct=True)], TASK)
+ROWS = [{"text": f"{split} {code}", "code": code, "split": split} for split in SPLITS for code in ATTACKS[:2]]
+COLUMNS = {"input": "text", "target": "code", "split": "split"}
+TASK = Task.from_frame(pd.DataFrame(ROWS), **COLUMNS, labels=list(ATTACKS[:2]), answer="label", seed_prompt="x", format_instruction="y")
+ANSWERS = [Answer(example=f"test-{n}", answer=ATTACKS[1], correct=code == ATTACKS[1]) for n, code in enumerate(ATTACKS[:2])]
+ARM = Metrics.of(ANSWERS, TASK)
+views.Comparison = Comparison  # a view names it for type checkers alone
 st.register_type_strategy(
-    Comparison, st.just(Comparison(1, 2, "test", ARM, ARM, (Flip("a", ATTACKS[0], ATTACKS[1], "broken"),), (0.5, 0.6, 0.7), None))
+    Comparison,
+    st.just(Comparison(1, 2, "test", ARM, ARM, (Flip("test-0", ATTACKS[0], ATTACKS[1], "broken"),), (0.5, 0.6, 0.7), None)),
 )
 
 
@@ -48,9 +52,22 @@ class Seen(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.drawn = tag == "svg" or (getattr(self, "drawn", False) and tag not in ("table", "div", "p"))
-        if (tag == "svg" and dict(attributes).get("class") != "gb-plot") or tag in ("script", "img", "iframe", "object", "a", "link", "base", "form"):
+        if (tag == "svg" and dict(attributes).get("class") != "gb-plot") or tag in (
+            "script",
+            "img",
+            "iframe",
+            "object",
+            "a",
+            "link",
+            "base",
+            "form",
+        ):
             self.bad.append(tag)
-        self.bad += [name for name, _ in attributes if name.startswith("on") or not (self.drawn or name in KNOWN or name.startswith(("data-", "aria-")))]
+        self.bad += [
+            name
+            for name, _ in attributes
+            if name.startswith("on") or not (self.drawn or name in KNOWN or name.startswith(("data-", "aria-")))
+        ]
         if tag not in ("input", "br", "hr", "img"):
             self.open.append(tag)
 
@@ -70,7 +87,7 @@ class Bench:
         self.why, self.locked, self.busy, self.measurable = ATTACKS[1], "", True, True
         self.stages = {stage.stage for stage in step.stages}
         self.rows = {example.id for example in step.examples}
-        self.pins, self.others, self.steps, self.scoring, self.panel = [1, 2], [1], 1, True, True
+        self.pins, self.others, self.steps, self.scoring, self.panel, self.look = [1, 2], [1], 1, True, True, "stage"
 
     def choice(self, chosen):
         return chosen
@@ -118,7 +135,17 @@ def test_a_tree_an_effect_a_pair_and_a_head_are_text(data, live):
 def test_what_runs_and_what_is_said_is_text(said):
     job = Job(1, said, turn=said, doing=said, done=1, total=3, running=True)
     panel = MethodPanel(Method())
-    method = page.render("method", panel=panel, presets=PRESETS, bench=type("Bench", (), {"id": "x"}), said=said, closed=False, refused=True, usable=True, changed=True)
+    method = page.render(
+        "method",
+        panel=panel,
+        presets=PRESETS,
+        bench=type("Bench", (), {"id": "x"}),
+        said=said,
+        closed=False,
+        refused=True,
+        usable=True,
+        changed=True,
+    )
     note = page.render("notes", step=1, text=said, state=said, wrong=True, closed=False)
     for html in (page.render("jobs", jobs=[job]), page.render("message", text=said, wrong=True), method):
         assert Seen(html).bad == []

@@ -40,6 +40,7 @@ class Desk:
             self.split = next(split for split in ("validation", "train") if split in scored)
         self.look, self.steps, self.scoring, self.panel = "example", 1, True, False
         self.pins: list[int] = []
+        self._alone = self.look  # how a step by itself was looked at last
         self.text, self.wrong = "", False
         self.notes: dict[int, tuple[str, str]] = {}  # what could not be kept, and why
         self.kept: int | None = None
@@ -69,6 +70,7 @@ class Desk:
 
     def _do_go(self, step: int) -> None:
         self.at, self._against, self._follow, self.kept = self.case[step].id, None, False, None
+        self.look = self._alone
         if not (self.locked or self.busy):
             self._case.go(step)
 
@@ -78,12 +80,14 @@ class Desk:
             self._do_go(parent)
 
     def _do_look(self, look: str) -> None:
-        self.look = look if look in ("stage", "example") or len(self.pins) == 2 else "example"
+        if look in ("stage", "example"):
+            self._alone = look
+        self.look = "pinned" if look == "pinned" and len(self.pins) == 2 else self._alone
 
     def _do_pin(self) -> None:
         others = [step for step in self.pins if step != self.at]
         self.pins = others if len(others) < len(self.pins) else [*others, self.at][-2:]
-        self._do_look("pinned" if len(self.pins) == 2 else "example" if self.look == "pinned" else self.look)
+        self._do_look("pinned")
 
     def _do_split(self, value: str) -> None:
         self.split = next(split for split in SPLITS if split == value)
@@ -282,8 +286,8 @@ class Desk:
     def locked(self) -> str:
         """Why nothing can be edited and run; empty where it can."""
         if self.case.read_only:
-            return f"This case is read only: {self.case.read_only_because}"
-        return "" if self._case.models else "Open the case with a model to edit and re-run"
+            return f"Read only: {self.case.read_only_because}."
+        return "" if self._case.models else "Open the case with a model to edit and re-run: gb.Case(path, model=gb.connect())."
 
     @property
     def busy(self) -> bool:

@@ -280,12 +280,18 @@ function render({ model, el: root }) {
   const leave = () => flush();
   window.addEventListener("keydown", decide, true);
   window.addEventListener("pagehide", leave);
+  const placed = new ResizeObserver(() => {
+    if (places.tree.clientHeight) placed.disconnect();
+    tree.arrange(tree.step); // it can be scrolled to the step only once it is in the page
+  });
+  placed.observe(places.tree);
   model.on("change", draw);
   draw();
   send({ do: "hello" });
   return () => {
     flush();
     clearTimeout(wait);
+    placed.disconnect();
     model.off("change", draw);
     window.removeEventListener("keydown", decide, true);
     window.removeEventListener("pagehide", leave);

@@ -132,12 +132,12 @@ class Stepper(anywidget.AnyWidget):
     def _draw_step(self) -> str:
         desk = self.desk
         desk.view = view = tell.step(desk.case, desk.case[desk.at])
-        pair = tell.pair(desk.case, desk.pins[0], desk.pins[1], desk.split) if desk.look == "pinned" else None
+        pair = tell.pair(desk.case, *sorted(desk.pins), desk.split) if desk.look == "pinned" else None
         return page.render("bench_step", step=view, look=desk.look, pair=pair, bench=desk)
 
     def _draw_head(self) -> str:
         desk = self.desk
-        return page.render("head", head=tell.head(desk.case), step=desk.view)
+        return page.render("head", head=tell.head(desk.case), step=desk.view, locked=desk.locked)
 
     def _draw_tools(self) -> str:
         desk = self.desk
@@ -161,13 +161,13 @@ class Stepper(anywidget.AnyWidget):
 
     def _draw_effect(self) -> str:
         desk = self.desk
-        before, after = desk.pins if desk.look == "pinned" else (desk.before, desk.at)
+        before, after = sorted(desk.pins) if desk.look == "pinned" else (desk.before, desk.at)
         return page.render("effect", effect=tell.effect(desk.case, before, after, desk.split), bench=desk)
 
     def _draw_notes(self) -> str:
         desk = self.desk
         text, why = desk.notes.get(desk.at, (desk.case.note(desk.at), ""))
-        state = why or ("kept" if desk.kept == desk.at else "")
+        state = why[:1].upper() + why[1:] or ("kept" if desk.kept == desk.at else "")
         return page.render("notes", step=desk.at, text=text, state=state, wrong=bool(why), closed=desk.case.read_only)
 
     def _draw_method(self) -> str:
