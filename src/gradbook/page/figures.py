@@ -235,6 +235,7 @@ def _drawn(panel: Panel, left: float, top: float, width: float, height: float, f
             yield _text(left - 6, y(tick / 10) + 4, f"{tick * 10}%", "end") if first else Markup("")
     for tick in range(0, int(deepest) + 1, max(1, round(deepest / 8))):
         yield _text(x(tick), top + height + 36, str(tick), "middle")
+    yield _text(left + width / 2, top + height + 52, "batches from the seed prompt", "middle")
     ways = "".join(f"M{x(a.x):.1f} {y(a.value):.1f}L{x(b.x):.1f} {y(b.value):.1f}" for a, b in panel.edges)
     yield _tag("path", d=ways, class_="gb-rule", stroke=_COLOURS["rule"], stroke_width=2, fill="none")
     yield from (_mark(x(batch), y(share), "rerun", 3.5) for batch, share in panel.reruns)

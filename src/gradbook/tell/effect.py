@@ -113,9 +113,8 @@ def metrics(before: Metrics, after: Metrics | None = None) -> MetricsView:
     rows.append(("unusable" if before.judged else "unparsed", tuple(share_figure(m.unparsed) for m in columns)))
     for name, shares in (("cut off", [m.cut_off for m in columns]), ("no reply", [m.no_reply for m in columns])):
         rows += [(name, tuple(map(share_figure, shares)))] if any(share.count for share in shares) else []
-    rows += [
-        (name, tuple(mean_figure(getattr(m, field)) for m in columns)) for name, field in (("characters", "length"), ("tokens", "tokens"))
-    ]
+    for name, means in (("characters", [m.length for m in columns]), ("tokens", [m.tokens for m in columns])):
+        rows += [(name, tuple(map(mean_figure, means)))] if any(mean.total for mean in means) else []
     unread = any(UNPARSED in pair for m in columns for pair in m.confusion)
     answered = (*before.recall, *([UNPARSED] if unread else []))
     confusion = tuple((true, tuple(_confused(true, label, columns) for label in answered)) for true in before.recall)
