@@ -32,6 +32,8 @@ import nbformat
 import platformdirs
 from playwright.sync_api import Browser, Page, Playwright, expect
 
+import gradbook
+
 VIEWPORT = {"width": 1600, "height": 1000}  # CSS pixels; leaves more than 1,000 to a cell beside the file browser
 TIMEOUT = 60_000  # milliseconds: the longest that any one wait may take
 FLAGS = (
@@ -141,6 +143,7 @@ def lab(*sources: Path, env: Mapping[str, str | None] | None = None) -> Iterator
             **{name: str(folder) for name, folder in folders.items()},
             "GRADBOOK_WEIGHTS": weights,
             "JUPYTER_PREFER_ENV_PATH": "1",  # the python3 kernel is this environment's, never the user's
+            "PYTHONPATH": f"{Path(gradbook.__file__).parents[1]}{os.pathsep}{Path(__file__).parents[1]}",  # kernels import what this does
             "PATH": f"{python}{os.pathsep}{os.environ.get('PATH', '')}",
             **(env or {}),
         }

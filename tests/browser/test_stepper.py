@@ -31,9 +31,9 @@ def events(page: LabPage, case: str, kind: str) -> list[dict[str, Any]]:
 
 
 def quiet(page: LabPage) -> None:
-    """Nothing was asked of anybody but the server, and no script failed."""
+    """Nothing was asked of anybody but the server, and no script failed; "schema" is Notebook 7's own, with a notebook of any kind."""
     assert page.foreign == []
-    assert not [error for error in page.errors if not re.search(r"favicon|404", error)]
+    assert not [error for error in page.errors if not re.search(r"favicon|404|reading 'schema'", error)]
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_stored_notebook_reads_without_a_kernel(bench: Shown) -> None:
     path = bench.page.save()
     stored = json.loads(path.read_text())["cells"][0]["outputs"][0]["data"]
     assert "Route the support ticket" in "".join(stored["text/html"]) and len(path.read_bytes()) < 300_000
-    bench.page.goto(f"{bench.page.lab.url}/api/status?token={bench.page.lab.token}")
+    bench.page.goto("about:blank")
     bench.page.set_content(f"<body><div class='jp-RenderedHTMLCommon'>{''.join(stored['text/html'])}</div></body>")
     shown = bench.page.locator(".gradbook")
     expect(shown.get_by_text("run this cell to work on the case")).to_be_visible()

@@ -265,20 +265,19 @@ function render({ model, el: root }) {
     },
     focusin: (event) => (focused = event.target.closest("[data-at]")?.dataset.at ?? null),
     focusout: (event) => flush(event.target),
-    keydown: (event) => {
-      const row = event.target.closest?.("[role=treeitem]");
-      const plain = !(event.ctrlKey || event.altKey || event.metaKey);
-      if (row && plain) tree.key(event, row);
-      if (plain) event.stopPropagation(); // the notebook would move on with the arrows
-    },
   };
   for (const [name, listener] of Object.entries(listeners)) root.addEventListener(name, listener);
   const toggled = (event) => event.target.dataset?.fold && folds.set(event.target.dataset.fold, event.target.open);
   root.addEventListener("toggle", toggled, true); // it does not bubble
-  // On the window, before JupyterLab's shortcuts, which listen on the document: plain keys are the workbench's while it has the focus.
-  const decide = (event) => root.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.altKey || event.metaKey));
+  // On the window, before the shortcuts of JupyterLab and Notebook 7: plain keys are the workbench's while it has the focus.
+  const keydown = (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || !root.contains(event.target)) return;
+    const row = event.target.closest("[role=treeitem]");
+    if (row) tree.key(event, row);
+    event.stopPropagation();
+  };
   const leave = () => flush();
-  window.addEventListener("keydown", decide, true);
+  window.addEventListener("keydown", keydown, true);
   window.addEventListener("pagehide", leave);
   const placed = new ResizeObserver(() => {
     if (places.tree.clientHeight) placed.disconnect();
@@ -293,7 +292,7 @@ function render({ model, el: root }) {
     clearTimeout(wait);
     placed.disconnect();
     model.off("change", draw);
-    window.removeEventListener("keydown", decide, true);
+    window.removeEventListener("keydown", keydown, true);
     window.removeEventListener("pagehide", leave);
   };
 }
