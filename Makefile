@@ -36,11 +36,17 @@ lab: .venv/lab.stamp ## open JupyterLab at the first notebook, with a model read
 model: .venv/lab.stamp ## fetch the weights of the embedded model (MODEL=name, MODEL=none)
 	@$(FETCH)
 
+# Most tests wait more than they work, so they run on all cores; what measures time or fills the machine runs after them, one by one.
 test: lint ## lint, then run every test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@status=0; \
+	$(BIN)/python -m pytest -q -n auto --dist loadscope -m 'not alone' $(PYTEST_ARGS) || [ $$? = 5 ] || status=1; \
+	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || [ $$? = 5 ] || status=1; \
+	exit $$status
 
-lint: .venv/test.stamp ## ruff and the direction of imports
+lint: .venv/test.stamp ## ruff, types and the direction of imports
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: .venv/test.stamp ## run only what measures, and show the numbers

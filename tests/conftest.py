@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ALONE = ("test_kill.py", "test_notebooks.py")
+"""What fills the machine by itself."""
 JUPYTER = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
 _home = pytest.StashKey[Path]()
 
@@ -33,11 +35,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark by folder, so that `-m "not browser"` and `-m "not benchmark"` hold without a line in each test."""
+    """Mark by folder, so that `-m "not browser"` and `-m "not benchmark"` hold without a line in each test; such tests run alone."""
     for item in items:
         for folder, mark in (("browser", "browser"), ("benchmarks", "benchmark")):
             if item.path.is_relative_to(ROOT / "tests" / folder):
                 item.add_marker(mark)
+        if {mark.name for mark in item.iter_markers()} & {"browser", "benchmark", "embedded"} or item.path.name in ALONE:
+            item.add_marker("alone")
 
 
 @pytest.fixture(scope="session")

@@ -292,7 +292,7 @@ def test_the_schema_changes_only_with_its_number():
 @pytest.mark.parametrize("name", ["first_step", "every_arm", "four_updates"])
 def test_a_case_of_the_first_schema_opens_steps_compares_and_is_kept(name, tmp_path):
     def label(messages, body):
-        return "Answer: K2" if messages[0]["role"] == "system" else "Inputs about parcels get K2."
+        return f"Answer: {old.task.train[0].target}" if messages[0]["role"] == "system" else "Inputs about parcels get K2."
 
     old = gb.Recording(ROOT / "casestudies" / name)
     journal = (old.path / "journal.jsonl").read_bytes()
