@@ -17,8 +17,9 @@ from gradbook.page import figures
 
 if TYPE_CHECKING:
     from gradbook.effects import Comparison
+    from gradbook.tasks import Task
 
-__all__ = ["comparison", "render", "style"]
+__all__ = ["comparison", "render", "style", "task"]
 
 
 @cache
@@ -35,6 +36,11 @@ def render(template: str, **views: Any) -> Markup:
 def comparison(found: "Comparison") -> Markup:
     """What a notebook shows of a comparison."""
     return render("comparison", found=found, metrics=tell.metrics(found.before, found.after))
+
+
+def task(shown: "Task") -> Markup:
+    """What a notebook shows of a task."""
+    return render("task", task=tell.task(shown))
 
 
 @cache

@@ -199,7 +199,7 @@ class LabelReader:
 
 
 def _letter_pattern(letters: str) -> str:
-    """"a" and "I" are words as well, so one character counts only in brackets, after "option", or alone between commas."""
+    """ "a" and "I" are words as well, so one character counts only in brackets, after "option", or alone between commas."""
     one = f"([{letters}])"
     return "|".join(
         (

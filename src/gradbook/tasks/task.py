@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,6 @@ from gradbook.tasks.wrong import wrong_label
 
 Parser = Callable[[str], str | None]
 Scorer = Callable[[str | None, str], bool]
-_SHOWN = 12  # label columns in a notebook's table
 
 
 @dataclass(frozen=True, repr=False)
@@ -220,15 +218,9 @@ class Task:
         return f"Task({self.name!r}, {sizes}, answer={self.answer.kind!r}{f', labels={list(self.labels)}' if self.labels else ''})"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in ("split", "examples", *self.labels[:_SHOWN]))
-        body = "".join(self._html_row(name) for name in SPLITS)
-        title = f"<strong>{escape(self.name)}</strong> {escape(self.description)} ({escape(self.answer.kind)})"
-        return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        from gradbook.page import task  # templates are loaded where something is shown
 
-    def _html_row(self, name: SplitName) -> str:
-        counts = Counter(label for example in self.split(name) for label in self.classes(example.target))
-        shares = [f"{counts[label] / max(1, counts.total()):.0%}" for label in self.labels[:_SHOWN]]
-        return f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{cell}</td>' for cell in (len(self.split(name)), *shares))}</tr>"
+        return task(self)
 
 
 def form_of(settings: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 Functions take a recording and give the views of `tell.views`, which hold plain texts and never change.
 """
 
-from gradbook.tell.case import case, head
+from gradbook.tell.case import case, head, task
 from gradbook.tell.effect import effect, metrics, pair
 from gradbook.tell.names import base, comparable, line, what
 from gradbook.tell.step import note, step
@@ -26,6 +26,7 @@ __all__ = [
     "note",
     "pair",
     "step",
+    "task",
     "tree",
     "walk",
     "what",

@@ -1,5 +1,6 @@
 """A case as a whole: what stands above it, what it is, how its steps were made, and how to read what follows."""
 
+from collections import Counter
 from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING
@@ -7,8 +8,9 @@ from typing import TYPE_CHECKING
 from gradbook.loop import Method
 from gradbook.records import SPLITS, Step
 from gradbook.tables import method_line
+from gradbook.tasks import Task
 from gradbook.tell.reading import reading
-from gradbook.tell.views import CaseView, Fact, HeadView, Segment, TrainingView, Words
+from gradbook.tell.views import CaseView, Fact, HeadView, Segment, TaskView, TrainingView, Words
 from gradbook.tell.words import NOTHING, count, interval, of_steps, rich, share, spaced
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 Methods = list[tuple[Method, list[int]]]
 """Methods with the steps that follow them."""
+LABELS = 12
+"""Labels that a task shows a column of."""
 _PACKAGES = ("gradbook", "openai", "pandas", "plotly")
 
 
@@ -46,6 +50,15 @@ def case(rec: "Recording") -> CaseView:
         versions=", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), f"Python {python_version()}"]),
         training=_training(rec),
     )
+
+
+def task(shown: Task) -> TaskView:
+    """A task, with the shares of its first labels on each split."""
+    labels = shown.labels[:LABELS]
+    counts = {split: Counter(label for example in shown.split(split) for label in shown.classes(example.target)) for split in SPLITS}
+    shares = {split: [f"{found[label] / max(1, found.total()):.0%}" for label in labels] for split, found in counts.items()}
+    rows = tuple((split, str(len(shown.split(split))), *shares[split]) for split in SPLITS)
+    return TaskView(shown.name, f"{shown.description} ({shown.answer.kind})", ("split", "examples", *labels), rows)
 
 
 def methods_used(rec: "Recording") -> Methods:

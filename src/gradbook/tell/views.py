@@ -423,6 +423,16 @@ class HeadView:
 
 
 @dataclass(frozen=True)
+class TaskView:
+    """A task as a table: a row a split, with the shares of the first labels."""
+
+    name: str
+    about: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class TrainingView:
     """Accuracy on the whole training split, epoch by epoch: a table."""
 
