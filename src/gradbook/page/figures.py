@@ -236,10 +236,11 @@ def _drawn(panel: Panel, left: float, top: float, width: float, height: float, f
     for tick in range(0, int(deepest) + 1, max(1, round(deepest / 8))):
         yield _text(x(tick), top + height + 36, str(tick), "middle")
     yield _text(left + width / 2, top + height + 52, "batches from the seed prompt", "middle")
-    ways = "".join(f"M{x(a.x):.1f} {y(a.value):.1f}L{x(b.x):.1f} {y(b.value):.1f}" for a, b in panel.edges)
+    crowded = len(panel.points) > _CROWDED
+    edges = [(a, b) for a, b in panel.edges if not crowded or b.kind == "step" or b.step in panel.numbered]  # else they cover the plot
+    ways = "".join(f"M{x(a.x):.1f} {y(a.value):.1f}L{x(b.x):.1f} {y(b.value):.1f}" for a, b in edges)
     yield _tag("path", d=ways, class_="gb-rule", stroke=_COLOURS["rule"], stroke_width=2, fill="none")
     yield from (_mark(x(batch), y(share), "rerun", 3.5) for batch, share in panel.reruns)
-    crowded = len(panel.points) > _CROWDED
     for point in panel.points:
         kind = "before" if point.kind == "step" else point.kind
         told = point.step in panel.numbered  # of many, only these have all that there is to say
