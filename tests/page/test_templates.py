@@ -13,7 +13,7 @@ from gradbook.loop import Method
 from gradbook.metrics import Flip, Metrics
 from gradbook.records import SPLITS, Answer
 from gradbook.tasks import Task
-from gradbook.tell import views
+from gradbook.tell import overviews, views
 from gradbook.ui.jobs import Job
 from gradbook.ui.settings import PRESETS, MethodPanel
 
@@ -35,7 +35,7 @@ COLUMNS = {"input": "text", "target": "code", "split": "split"}
 TASK = Task.from_frame(pd.DataFrame(ROWS), **COLUMNS, labels=list(ATTACKS[:2]), answer="label", seed_prompt="x", format_instruction="y")
 ANSWERS = [Answer(example=f"test-{n}", answer=ATTACKS[1], correct=code == ATTACKS[1]) for n, code in enumerate(ATTACKS[:2])]
 ARM = Metrics.of(ANSWERS, TASK)
-views.Comparison = Comparison  # a view names it for type checkers alone
+overviews.Comparison = Comparison  # a view names it for type checkers alone
 st.register_type_strategy(
     Comparison,
     st.just(Comparison(1, 2, "test", ARM, ARM, (Flip("test-0", ATTACKS[0], ATTACKS[1], "broken"),), (0.5, 0.6, 0.7), None)),
@@ -119,13 +119,13 @@ def test_a_step_is_text(data, look, edited):
 def test_a_tree_an_effect_a_pair_and_a_head_are_text(data, live):
     step = data.draw(st.from_type(views.StepView))
     bench = Bench(step) if live else None
-    tree, effect, pair = (data.draw(st.from_type(cls)) for cls in (views.TreeView, views.EffectView, views.PairView))
+    tree, effect, pair = (data.draw(st.from_type(cls)) for cls in (overviews.TreeView, overviews.EffectView, overviews.PairView))
     common = {"bench": bench}
     for html in (
         page.render("tree", tree=tree, **common),
         page.render("effect", effect=effect, **common),
         page.render("pair", pair=pair, **common),
-        page.render("head", head=data.draw(st.from_type(views.HeadView)), step=step),
+        page.render("head", head=data.draw(st.from_type(overviews.HeadView)), step=step),
     ):
         seen = Seen(html)
         assert seen.bad == [] and seen.open == []

@@ -11,7 +11,7 @@ from gradbook import page, tell
 from gradbook.effects import Comparison
 from gradbook.page import figures
 from gradbook.records import SplitName, Step
-from gradbook.tell.views import EffectView
+from gradbook.tell.overviews import EffectView
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording

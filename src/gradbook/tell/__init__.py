@@ -6,9 +6,10 @@ Functions take a recording and give the views of `tell.views`, which hold plain 
 from gradbook.tell.case import case, head, task
 from gradbook.tell.effect import effect, metrics, pair
 from gradbook.tell.names import base, comparable, line, what
+from gradbook.tell.overviews import TreeView
 from gradbook.tell.step import note, step
 from gradbook.tell.tree import tree
-from gradbook.tell.views import Annotations, TreeView
+from gradbook.tell.views import Annotations
 from gradbook.tell.walk import walk
 from gradbook.tell.words import difference
 

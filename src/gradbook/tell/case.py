@@ -9,8 +9,9 @@ from gradbook.loop import Method
 from gradbook.records import SPLITS, Step
 from gradbook.tables import method_line
 from gradbook.tasks import Task
+from gradbook.tell.overviews import CaseView, Fact, HeadView, TaskView, TrainingView
 from gradbook.tell.reading import reading
-from gradbook.tell.views import CaseView, Fact, HeadView, Segment, TaskView, TrainingView, Words
+from gradbook.tell.views import Segment, Words
 from gradbook.tell.words import NOTHING, count, interval, of_steps, rich, share, spaced
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from gradbook.errors import CaseError
 from gradbook.metrics import Metrics
 from gradbook.records import SplitName, Stage, Step
 from gradbook.tell import names
+from gradbook.tell.overviews import EffectView, Figure, FlipView, MetricsView, PairRow, PairView
 from gradbook.tell.step import step as tell_step
-from gradbook.tell.views import EffectView, Figure, FlipView, Mark, MetricsView, PairRow, PairView, StepView, Words
+from gradbook.tell.views import Mark, StepView, Words
 from gradbook.tell.words import count, interval, mean_figure, rerun_from, share_figure, sides
 
 if TYPE_CHECKING:
@@ -27,18 +28,8 @@ _MARKS = {
 def effect(rec: "Recording", before: int | None, after: int, split: SplitName, across_models: bool = False) -> EffectView:
     """A step beside another, as far as both are scored; alone where `before` is None. Arms of different models only `across_models`."""
     at = rec[after]
-    told: dict[str, Any] = {
-        "before": before,
-        "after": after,
-        "split": split,
-        "title": f"Step {after}",
-        "verdict": "",
-        "about": "",
-        "floor": "",
-    }
-    told |= {"warnings": (), "model": "", "metrics": None, "flips": (), "flipped": "", "missing": (), "found": None}
-    if before is not None:
-        told["title"] = f"Step {before} → step {after}"
+    title = f"Step {after}" if before is None else f"Step {before} → step {after}"
+    told: dict[str, Any] = {"before": before, "after": after, "split": split, "title": title}
     if not at.done:
         return EffectView(**told | {"verdict": "The step has not run to its end yet."})
     if before is None or before == after:
@@ -48,9 +39,9 @@ def effect(rec: "Recording", before: int | None, after: int, split: SplitName, a
     except CaseError as error:  # the two were made by different models, or are not done
         return EffectView(**told | {"verdict": str(error)})
     if found is None:
-        missing = tuple(dict.fromkeys(step for step in (before, after) if rec.scored(step, split, variable=at.variable) is None))
+        missing = dict.fromkeys(step for step in (before, after) if rec.scored(step, split, variable=at.variable) is None)
         named = " and ".join(f"step {step}" for step in missing)
-        return EffectView(**told | {"missing": missing, "verdict": f"Not yet scored on {split}: {named}."})
+        return EffectView(**told | {"verdict": f"Not yet scored on {split}: {named}."})
     return EffectView(**told | _measured(rec, found))
 
 
@@ -74,7 +65,6 @@ def _measured(rec: "Recording", found: "Comparison") -> dict[str, Any]:
         "about": about,
         "floor": _floor(found),
         "warnings": found.warnings,
-        "model": found.model,
         "metrics": metrics(found.before, found.after),
         "flips": tuple(_flips(rec, at, found)),
         "flipped": told if found.flips else f"No {unit} changed.",

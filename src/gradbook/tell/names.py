@@ -156,7 +156,7 @@ def _change(step: int, edit: Edit, superseded: bool) -> ChangeView:
     place = Place(edit.field, None if edit.example is None else str(edit.example), edit.index, edit.candidate)
     words = difference(edit.before or "", edit.text) if isinstance(edit, Replace) and edit.field != "selection" else ()
     sign = f"{_done(edit)} by {edit.by}"
-    stated = (_field(edit), edit_line(edit), sign, edit.why, edit.at, edit.by)
+    stated = (edit_line(edit), sign, edit.why, edit.at, edit.by)
     return ChangeView(step, EDIT_STAGE[edit.field], place, edit.kind, *stated, words, superseded)
 
 

@@ -350,7 +350,7 @@ class _Telling:
         changed = any(cell.changed for cell in cells)
         kept = self.origin is not None and bool(cells) and not changed
         left = (Mark("left out of the rewrite"),) if self.at.rewrite is not None and self.left_out(name) else ()
-        return ExampleView(position, name, brief(given.input, 40), given.input, judged, true, left, cells, kept, changed)
+        return ExampleView(position, name, given.input, judged, true, left, cells, kept, changed)
 
     def cell(self, stage: StageView, name: str) -> CellView:
         records = tuple(record for record in stage.records if record.example == name)

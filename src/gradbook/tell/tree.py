@@ -7,8 +7,8 @@ from gradbook.metrics import Metrics
 from gradbook.records import SPLITS, Question, SplitName, Stage, Step
 from gradbook.tables import method_line
 from gradbook.tell import names
+from gradbook.tell.overviews import RerunView, ScoreView, TreeRow, TreeView
 from gradbook.tell.step import note
-from gradbook.tell.views import RerunView, ScoreView, TreeRow, TreeView
 from gradbook.tell.walk import walk
 from gradbook.tell.words import NOTHING, count, interval, rerun_from, share, spaced
 
@@ -33,7 +33,7 @@ def tree(rec: "Recording", splits: tuple[SplitName, ...] | None = None) -> TreeV
     runs = reruns(rec, shown)
     several = len({id(rec.method_of(step)) for _, step in lines if step.parent is not None}) > 1
     rows = tuple(_row(rec, step, level, shown, found[step.id], best, runs.get(step.id, {}), several) for level, step in lines)
-    return TreeView(shown, rows, _caption(rec, rows, shown, len(rec) - len(lines)), *_models(rec))
+    return TreeView(shown, rows, _caption(rec, rows, shown, len(rec) - len(lines)))
 
 
 def scored_splits(rec: "Recording") -> tuple[SplitName, ...]:
@@ -125,19 +125,13 @@ def reruns(rec: "Recording", splits: tuple[SplitName, ...]) -> Reruns:
     return found
 
 
-def _models(rec: "Recording") -> tuple[str, str]:
-    """Whose scores are shown, and who else scored."""
-    others = ", ".join(dict.fromkeys(rec.other_models))
-    return (rec.shown_model() or {"name": ""})["name"], others
-
-
 def _caption(rec: "Recording", rows: tuple[TreeRow, ...], splits: tuple[SplitName, ...], hidden: int) -> str:
     tags = {tag for row in rows for tag in row.tags}
     signs = [f"% right on {' and '.join(splits)}"] if splits else []
     signs += ["⚖\u00a0of the critic: % that agree with the gold answers"] * ("critic" in tags)
     signs += ["★\u00a0best", "✎\u00a0branch by an edit", "◌\u00a0under way", "¶\u00a0has a note"]
-    by, others = _models(rec)
+    shown, others = rec.shown_model(), ", ".join(dict.fromkeys(rec.other_models))
     told = [" · ".join(signs) + "."]
     told += [f"{count(hidden, 'replicate')} {'is' if hidden == 1 else 'are'} not listed."] * bool(hidden)
-    told += [f"Scores are of {by}, not of {others}."] * bool(others)
+    told += [f"Scores are of {shown['name']}, not of {others}."] if shown and others else []
     return " ".join(told)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from gradbook.diff import segments
 from gradbook.metrics import Mean, Share
 from gradbook.records import Stage
-from gradbook.tell.views import Figure, Segment, Words
+from gradbook.tell.overviews import Figure
+from gradbook.tell.views import Segment, Words
 
 NOTHING = "–"
 _KINDS: dict[str, Literal["same", "struck", "added"]] = {"same": "same", "removed": "struck", "added": "added"}
