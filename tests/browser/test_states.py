@@ -11,7 +11,7 @@ from browser.states import STATES, Shown, shown, walk
 
 BRANCHES = 60
 MOODS = ("light", "dark")
-CUT = """() => [...document.querySelectorAll('.gradbook-stepper *')]
+CUT = """() => [...document.querySelectorAll('.gradbook-stepper *:not(input, textarea, select)')]
     .filter(at => at.clientWidth && at.scrollWidth > at.clientWidth + 2 && !['visible', 'auto'].includes(getComputedStyle(at).overflowX))
     .map(at => `${at.className || at.tagName}: ${at.scrollWidth} in ${at.clientWidth}`)"""
 WIDER = "() => { const at = document.querySelector('.gradbook-stepper'); return at.scrollWidth - at.clientWidth; }"

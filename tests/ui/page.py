@@ -115,7 +115,7 @@ def alert(stepper: gb.Stepper, region: str) -> str:
 
 def steps(stepper: gb.Stepper) -> list[int]:
     """The steps that the tree lists."""
-    return [int(row["data-step-id"]) for row in page(stepper, "tree").find_all(attrs={"role": "treeitem"})]
+    return [int(row["data-step-id"]) for row in page(stepper, "tree").find_all(attrs={"data-step-id": True})]
 
 
 def options(stepper: gb.Stepper, name: str) -> list[str]:
