@@ -6,6 +6,8 @@ A state is reached from the one before it in its notebook, as a person would, by
 """
 
 import argparse
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -300,6 +302,16 @@ def walk(s: Shown, names: tuple[str, ...] = ()) -> Iterator[State]:
                 yield state
 
 
+def stored(s: Shown) -> str:
+    """What a saved notebook keeps of a workbench, shown where no kernel runs."""
+    s.open("replay.ipynb")
+    s.go(4)
+    found = json.loads(s.page.save().read_text())["cells"][0]["outputs"][0]["data"]["text/html"]
+    s.page.goto("about:blank")
+    s.page.set_content(f"<body><div class='jp-RenderedHTMLCommon'>{''.join(found)}</div></body>")
+    return "".join(found)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("folder", type=Path)
@@ -307,6 +319,7 @@ def main() -> None:
     options.add_argument("--chromium", default=next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None))
     chosen = options.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
+    os.environ["GRADBOOK_SCREENSHOTS"] = str(chosen.folder)
     with sync_playwright() as playwright, shown(launch(playwright, chosen.chromium)) as s:
         for state in walk(s, tuple(chosen.states)):
             for width in state.widths:
@@ -317,6 +330,10 @@ def main() -> None:
             s.picture(chosen.folder / f"{state.name}-dark.png")
             s.page.theme("light")
             print(state.name, flush=True)
+        stored(s)
+        for mood in ("light", "dark"):
+            s.page.emulate_media(color_scheme=mood)
+            s.page.screenshot("stored-" + mood, full_page=True)
 
 
 if __name__ == "__main__":

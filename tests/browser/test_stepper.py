@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from browser.lab import LabPage, write_notebook
-from browser.states import Shown, shown
+from browser.states import Shown, shown, stored
 
 CELL = """
 import gradbook as gb
@@ -21,6 +21,7 @@ case = gb.Case("mine", task=task, model=model, method=gb.Method(selection="naive
 gb.Stepper(case)
 """
 WORDS = "Inputs about parcels and couriers get the answer K1. <b>bold</b>"
+BRANCHES = 120
 LONG = 180_000  # milliseconds: a step of the smallest model, on a busy machine
 
 
@@ -38,7 +39,7 @@ def quiet(page: LabPage) -> None:
 
 @pytest.fixture
 def bench(browser: Browser) -> Iterator[Shown]:
-    with shown(browser, branches=2) as made:
+    with shown(browser, BRANCHES) as made:
         yield made
 
 
@@ -159,7 +160,7 @@ def test_drafts_scroll_and_folds_stay_where_they_are(bench: Shown) -> None:
     expect(step.locator("[data-fold=columns]")).to_have_attribute("open", "")
 
 
-def test_a_tree_is_folded_filtered_and_searched(bench: Shown) -> None:
+def test_a_tree_is_folded_by_its_arrow(bench: Shown) -> None:
     bench.open("replay.ipynb")
     rows = bench.root.locator("[role=treeitem]:visible")
     everything = rows.count()
@@ -171,21 +172,31 @@ def test_a_tree_is_folded_filtered_and_searched(bench: Shown) -> None:
     assert bench.root.get_attribute("data-step") != "1", "the arrow folds and does not go there"
     first.click(position={"x": 8, "y": 8})
     expect(rows).to_have_count(everything)
+
+
+def test_a_long_tree_is_filtered_and_searched_and_shows_where_one_is(bench: Shown) -> None:
     bench.open("many.ipynb")
+    rows = bench.root.locator("[role=treeitem]:visible")
+    here = bench.root.locator("[role=treeitem][aria-selected=true]")
+    expect(here).to_have_attribute("data-step-id", str(BRANCHES + 2))
+    expect(here).to_be_in_viewport()
+    bench.root.get_by_label("Show which steps").select_option("noted")
+    expect(rows).to_have_count(2)  # the branch with a note, and the step that it is a branch of
+    expect(bench.root.get_by_role("status").filter(has_text="shown")).to_have_text(f"2 of {BRANCHES + 3} shown")
+    bench.root.get_by_label("Show which steps").select_option("")
+    expect(rows).to_have_count(BRANCHES + 3)
+    bench.root.get_by_label("Search the steps").fill("the 100TH way")
+    expect(rows).to_have_count(2)
+    bench.root.get_by_label("Search the steps").fill("seed")
+    expect(rows).to_have_count(1)
 
 
 def test_a_stored_notebook_reads_without_a_kernel(bench: Shown) -> None:
-    bench.open("replay.ipynb")
-    bench.go(4)
-    path = bench.page.save()
-    stored = json.loads(path.read_text())["cells"][0]["outputs"][0]["data"]
-    assert "Route the support ticket" in "".join(stored["text/html"]) and len(path.read_bytes()) < 300_000
-    bench.page.goto("about:blank")
-    bench.page.set_content(f"<body><div class='jp-RenderedHTMLCommon'>{''.join(stored['text/html'])}</div></body>")
-    shown = bench.page.locator(".gradbook")
-    expect(shown.get_by_text("run this cell to work on the case")).to_be_visible()
-    assert shown.locator(".gb-text").first.evaluate("at => getComputedStyle(at).textAlign") in ("left", "start")
-    bench.page.screenshot("stored", full_page=True)
+    kept = stored(bench)
+    assert "Route the support ticket" in kept and len(kept) < 100_000
+    read = bench.page.locator(".gradbook")
+    expect(read.get_by_text("run this cell to work on the case")).to_be_visible()
+    assert read.locator(".gb-text").first.evaluate("at => getComputedStyle(at).textAlign") in ("left", "start")
     quiet(bench.page)
 
 

@@ -280,10 +280,7 @@ function render({ model, el: root }) {
   const leave = () => flush();
   window.addEventListener("keydown", keydown, true);
   window.addEventListener("pagehide", leave);
-  const placed = new ResizeObserver(() => {
-    if (places.tree.clientHeight) placed.disconnect();
-    tree.arrange(tree.step); // it can be scrolled to the step only once it is in the page
-  });
+  const placed = new ResizeObserver(() => tree.reveal(tree.rows.find((row) => row.dataset.stepId === tree.step)));
   placed.observe(places.tree);
   model.on("change", draw);
   draw();

@@ -132,7 +132,7 @@ class Stepper(anywidget.AnyWidget):
     def _draw_step(self) -> str:
         desk = self.desk
         desk.view = view = tell.step(desk.case, desk.case[desk.at])
-        pair = tell.pair(desk.case, *sorted(desk.pins), desk.split) if desk.look == "pinned" else None
+        pair = tell.pair(desk.case, min(desk.pins), max(desk.pins), desk.split) if desk.look == "pinned" else None
         return page.render("bench_step", step=view, look=desk.look, pair=pair, bench=desk)
 
     def _draw_head(self) -> str:
