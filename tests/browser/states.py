@@ -308,7 +308,7 @@ def stored(s: Shown) -> str:
     s.go(4)
     found = json.loads(s.page.save().read_text())["cells"][0]["outputs"][0]["data"]["text/html"]
     s.page.goto("about:blank")
-    s.page.set_content(f"<body><div class='jp-RenderedHTMLCommon'>{''.join(found)}</div></body>")
+    s.page.set_content(f"<!doctype html><body><div class='jp-RenderedHTMLCommon'>{''.join(found)}</div></body>")
     return "".join(found)
 
 

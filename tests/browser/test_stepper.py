@@ -195,7 +195,7 @@ def test_a_stored_notebook_reads_without_a_kernel(bench: Shown) -> None:
     kept = stored(bench)
     assert "Route the support ticket" in kept and len(kept) < 100_000
     read = bench.page.locator(".gradbook")
-    expect(read.get_by_text("run this cell to work on the case")).to_be_visible()
+    expect(read.get_by_text("Run this cell to work on the case")).to_be_visible()
     assert read.locator(".gb-text").first.evaluate("at => getComputedStyle(at).textAlign") in ("left", "start")
     quiet(bench.page)
 

@@ -129,7 +129,7 @@ class Tree {
   reveal(row) {
     const list = row?.parentElement;
     if (!list || row.hidden) return;
-    const [top, bottom] = [row.offsetTop - list.offsetTop, row.offsetTop - list.offsetTop + row.offsetHeight];
+    const [top, bottom] = [row.offsetTop, row.offsetTop + row.offsetHeight]; // from the top of the list, which is positioned
     if (top < list.scrollTop) list.scrollTop = top;
     else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
   }
