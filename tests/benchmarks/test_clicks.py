@@ -84,7 +84,10 @@ def test_clicks(browser: Browser, tmp_path: Path, report, branches: int, most: i
                     page.evaluate(CLICK, step)
                 assert page.evaluate(ASK, MODELS)[0] == before, "clicks and dropped edits leave no widget behind"
             waits = [first_request(bench, stub) for _ in range(7)]
-            report(f"Run step until its first request, {name}", f"{statistics.median(waits) * 1000:5.0f} ms (median of {len(waits)}; held to 50)")
+            report(
+                f"Run step until its first request, {name}",
+                f"{statistics.median(waits) * 1000:5.0f} ms (median of {len(waits)}; held to 50)",
+            )
 
 
 def first_request(bench: Shown, stub: Stub) -> float:

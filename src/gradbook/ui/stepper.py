@@ -17,7 +17,7 @@ from gradbook.ui.settings import PRESETS
 
 PAUSE = 0.1
 """Seconds between two drawings of what runs."""
-STORED_ROWS = 100
+STORED_ROWS = 50
 """Steps that a stored notebook lists."""
 REGIONS = ("step", "head", "tools", "jobs", "message", "method", "tree", "effect", "notes")
 _RUNS = ("jobs", "tools", "message")
