@@ -26,7 +26,7 @@ from stub import Stub
 
 ROOT = Path(__file__).resolve().parents[2]
 BRANCHES = 1000
-WIDTHS = (600, 1000, 1600, 2000)
+WIDTHS = (600, 720, 1000, 1600, 2000)
 TALL = ".gradbook-stepper .gb-panels { --gb-tall: 840px !important }"  # so that a picture shows it all, as a screen of 1,000 px does
 TOPICS = ("invoices and refunds", "parcels on their way", "devices that do not start")
 WHY = (

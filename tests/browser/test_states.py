@@ -32,7 +32,7 @@ def test_every_state_is_whole_and_axe_finds_nothing_serious(bench: Shown) -> Non
             bench.page.theme(mood)
             broken = axe.run(bench.page.page, context=".gradbook-stepper").response["violations"]
             found += [f"{state.name}, {mood}: {_told(rule)}" for rule in broken if rule["impact"] in ("serious", "critical")]
-        for width in (600, 1600):
+        for width in (600, 720, 1600):
             bench.widen(width)
             found += [f"{state.name} at {width}: {cut}" for cut in bench.page.evaluate(CUT)]
             assert bench.page.evaluate(WIDER) <= 2, f"{state.name} is wider than {width}"
