@@ -98,6 +98,10 @@ class Stub:
         """Let the requests go on that a gate holds back, and all after them."""
         self._loop.call_soon_threadsafe(self._opened.set)
 
+    def shut_gate(self) -> None:
+        """Hold back every chat request from here on."""
+        self._loop.call_soon_threadsafe(self._opened.clear)
+
     def __enter__(self) -> "Stub":
         self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()), name="stub", daemon=True)
         self._thread.start()

@@ -1,6 +1,8 @@
 """The command line."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from gradbook.cli import main
@@ -40,6 +42,20 @@ def test_replay_names_the_arm_of_each_step(capsys):
     said = capsys.readouterr().out
     assert all(f", {arm}: validation accuracy" in said for arm in ("step", "one-step", "rewrite", "improve", "wrong labels", "no labels"))
     assert "⚖ critic: validation agreement" in said
+
+
+def test_replay_needs_no_widgets():
+    heavy = {"ipywidgets", "anywidget", "plotly", "jinja2"}
+    code = f"import sys; from gradbook.cli import main; main(sys.argv[1:]); print({heavy} & set(sys.modules), file=sys.stderr)"
+    said = subprocess.run([sys.executable, "-c", code, "replay", str(RECORDED)], capture_output=True, text=True, check=True)
+    assert "seed prompt" in said.stdout and said.stderr.strip() == "set()"
+
+
+def test_an_export_without_annotations(capsys, tmp_path):
+    for which, there in (("all", True), ("none", False)):
+        assert main(["export", str(RECORDED), str(tmp_path / "story.html"), "--annotations", which]) == 0
+        assert ("lost the label" in (tmp_path / "story.html").read_text()) == there
+    capsys.readouterr()
 
 
 def test_export_writes_where_it_is_told(capsys, tmp_path):

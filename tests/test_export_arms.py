@@ -8,9 +8,9 @@ import nbformat
 import pytest
 
 import gradbook as gb
-from gradbook.export import scores
-from gradbook.tree import walk
-from report_page import EVIL, KEY, Page, evil_task, markdown_of, no_plot, reply
+from gradbook.page import figures
+from gradbook.tell import walk
+from report_page import EVIL, KEY, Page, evil_task, markdown_of, reply
 from small import reply as small_reply
 from small import small_task
 from stub import Stub
@@ -24,9 +24,8 @@ def small_stub():
 
 
 @pytest.fixture
-def run(small_stub, tmp_path, monkeypatch):
+def run(small_stub, tmp_path):
     """Makes a case that has run so many batches with some settings of the method, on the small task."""
-    no_plot(monkeypatch)
     made = []
 
     def run_case(batches: int = 2, **settings) -> gb.Case:
@@ -64,7 +63,7 @@ ARMS = [
         ["Output critique", "from critiques of its own answers"],
     ),
     ({"update": "one-step", "errors_only": True}, ["left out of the rewrite, since the evaluation calls it right"], ["Output critique"]),
-    ({"labels": "none"}, ["No evaluation is given.", "With no labels"], ["wrong on purpose", "label shown", "The right answer"]),
+    ({"labels": "none"}, ["No evaluation is given.", "With no labels"], ["wrong on purpose", "⚠", "The right answer"]),
     ({"selection": "random"}, ["one of 3 candidates, at random", "any of the candidates, unseen"], ["best on the validation split"]),
     ({"selection": "guard"}, ["guard keeps the one candidate only where it is better"], ["Random", "beam"]),
     ({"add_only": True}, ["add only: The old prompt stays as it is"], ["momentum:"]),
@@ -93,7 +92,7 @@ def test_a_label_that_was_wrong_on_purpose_stands_beside_the_true_one(run, tmp_p
     page = read(case, tmp_path)
     for evaluation in case[1].evaluate:
         assert evaluation.label != evaluation.target
-        assert f"label shown: {evaluation.label}, wrong on purpose; the true one is {evaluation.target}" in page
+        assert f"Label shown · the true one is {evaluation.target} · ⚠ wrong on purpose {evaluation.label}" in page
     assert "Scores use the true labels" in page
 
 
@@ -104,26 +103,27 @@ def test_a_label_swapped_by_hand_is_not_called_wrong_on_purpose(run, tmp_path):
     other = next(label for label in case.task.labels if label != true)
     case.perturb(1, gb.edits.replace("label", example=0, text=other))
     page = read(case, tmp_path)
-    assert f"label shown: {other}, by hand; the true one is {true}" in page and "on purpose" not in page
+    assert re.search(f"Label shown · the true one is {true} · ⚠ swapped by hand ✎ edited by hand ?{true}{other}", page)
+    assert "on purpose" not in page
 
 
 def test_critiques_of_one_output_are_numbered_and_candidates_say_what_they_follow(run, tmp_path):
     case = run(batches=1, errors_only=True, critiques=2, apart=True, candidates=1, paraphrases=1)
     page = read(case, tmp_path)
     right = [p.example for p in case[1].predict if p.correct]
-    assert right and page.count("not criticised, since the evaluation calls it right") == len(right)
+    assert right and page.count("Output critique not criticised, since the evaluation calls it right") == len(right)
     first, second = [c for c in case[1].rewrite if c.example][:2]
     for candidate in (first, second):
-        assert f"candidate {candidate.index} prompt critique {candidate.critique + 1} of {candidate.example}" in page
-    assert re.search(r"Output critique 1 of 2.*?Prompt critique 1 of 2.*?Output critique 2 of 2.*?Prompt critique 2 of 2", page)
+        assert f"candidate {candidate.index} · prompt critique {candidate.critique + 1} of {candidate.example}" in page
+    assert re.search(r"Output critique 1 of 2.*?Output critique 2 of 2.*?Prompt critique 1 of 2.*?Prompt critique 2 of 2", page)
     again = next(c for c in case[1].rewrite if c.paraphrase_of is not None)
-    assert f"candidate {again.index} candidate {again.paraphrase_of} in other words" in page
+    assert f"candidate {again.index} · candidate {again.paraphrase_of} in other words" in page
 
 
 def test_where_nothing_was_wrong_nothing_was_rewritten(run, tmp_path):
     case = run(batches=5, errors_only=True)
     blank = next(step for step in case if step.rewrite == ())
-    cell = _cell(case, tmp_path, f"step-{blank.id}-rewrite")
+    cell = _cell(case, tmp_path, f"step-{blank.id}")
     assert "nothing was rewritten" in cell and "<table" not in cell
 
 
@@ -132,7 +132,7 @@ def test_a_beam_marks_what_was_kept_and_where_it_went_on(run, tmp_path):
     first = case[1]
     members = [step for step in case if step.parent == 1]
     assert len(first.select.kept) == len(members) == 2
-    cell = _cell(case, tmp_path, "step-1-rewrite").replace("&nbsp;", " ")
+    cell = _cell(case, tmp_path, "step-1").replace("&nbsp;", " ")
     for position, member in enumerate(members):
         assert f"▹ kept, {position + 1} of 2" in cell and f"→ step {member.id}" in cell
     index = first.select.kept[1]
@@ -144,7 +144,7 @@ def test_a_beam_marks_what_was_kept_and_where_it_went_on(run, tmp_path):
 
 def test_scores_by_wrong_validation_labels_stand_beside_the_true_ones(run, tmp_path):
     case = run(batches=1, validation_labels="wrong", candidates=1)
-    cell = Page(_cell(case, tmp_path, "step-1-rewrite")).text
+    cell = Page(_cell(case, tmp_path, "step-1")).text
     assert "Validation, as wrong labels count it Validation, by the true labels" in cell and "as wrong labels count it." in cell
     name = hashlib.sha256(case[1].rewrite[0].prompt.encode()).hexdigest()
     answers = next(case.recorded(question).answers for question in case.recorded_questions() if question.prompt == name)
@@ -180,21 +180,20 @@ def test_a_critic_is_told_as_a_critic(run, tmp_path):
     case.score(0)
     page = read(case, tmp_path)
     assert "Step 2 · the critic, from step 1" in page and "4 steps, of which 2 of the critic" in page
-    assert f"The critic's prompt it began with, the critic's first one, as the method states it: {case[2].prompt}" in page
+    assert f"The critic’s prompt it began with, the critic’s first one, as the method states it. {case[2].prompt}" in page
     assert "The prompt it began with, as step 1 ended" in _cell(case, tmp_path, "step-3"), "not as the critic's step before it"
     for evaluation, prediction in zip(case[1].evaluate, case[1].predict, strict=True):
-        truth = f"by the gold answer the output is {'right' if prediction.correct else 'wrong'}"
+        gold = f"gold: {'right' if prediction.correct else 'wrong'}"
         if evaluation.score is None:
-            assert f"✗ no usable verdict: out of range; {truth}" in page
+            assert f"no usable score: out of range · {gold} · ✗ disagrees" in page
         else:
             agrees = "✓ agrees" if (evaluation.score >= 0.5) == prediction.correct else "✗ disagrees"
             said = "right" if evaluation.score >= 0.5 else "wrong"
-            assert f"{evaluation.score * 100:g} of 100, so {said}: {agrees}; {truth}" in page
-    verdicts = Page(_cell(case, tmp_path, "step-2-batch")).text
-    assert "✗ unusable out of range" in verdicts and "✓ agrees" in verdicts
+            assert f"{evaluation.score * 100:g} of 100, so {said} · {gold} · {agrees}" in page
+    verdicts = Page(_cell(case, tmp_path, "step-2")).text
+    assert "no usable score · the output is wrong · ✗ disagrees" in verdicts and "✓ agrees" in verdicts
     for judged in case[1].predict:
-        shown = f"input {case.task.example(judged.example).input} output {judged.output}"
-        assert f"{shown} {'right' if judged.correct else 'wrong'} It is about" in verdicts
+        assert f"Input {case.task.example(judged.example).input} Output judged {judged.output} Verdict" in verdicts
 
 
 def test_agreement_is_not_mixed_up_with_accuracy(run, tmp_path):
@@ -204,15 +203,15 @@ def test_agreement_is_not_mixed_up_with_accuracy(run, tmp_path):
     cell = Page(_cell(case, tmp_path, "overview")).text
     assert f"the critic, from step 1 agreement {share.value:.1%} ({share.count}/{share.total})" in cell
     assert cell.count("agreement") == 2 and cell.count("unparsed") == 3
-    assert "Agreement on validation" in _cell(case, tmp_path, "step-2-rewrite")
-    assert "Agreement on validation" not in _cell(case, tmp_path, "step-1-rewrite")
-    figure = scores.score_figure(case)
-    marks = {trace.yaxis or "y": [int(number) for number in trace.text] for trace in figure.data if trace.name == "step"}
+    assert "Agreement on validation" in _cell(case, tmp_path, "step-2")
+    assert "Agreement on validation" not in _cell(case, tmp_path, "step-1")
+    figure = figures.score_figure(case)
+    marks = {trace.yaxis or "y": [int(told.split()[1][:-1]) for told in trace.hovertext] for trace in figure.data if trace.name == "step"}
     assert marks == {"y": [0, 1, 3], "y2": [2, 4]}
     lines = next(trace for trace in figure.data if trace.mode == "lines" and (trace.yaxis or "y") == "y")
     assert list(lines.x) == [0, 1, None, 1, 2, None], "the task's steps are joined across those of the critic"
-    assert [annotation.text for annotation in figure.layout.annotations] == ["validation", "critic on validation"]
-    assert [figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text] == ["accuracy", "agreement"]
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert titles == ["validation: accuracy", "critic on validation: agreement"]
 
 
 def test_the_effect_of_a_change_to_a_critic_is_told_as_agreement(run, tmp_path):
@@ -222,15 +221,14 @@ def test_the_effect_of_a_change_to_a_critic_is_told_as_agreement(run, tmp_path):
     case.score(4)
     page = read(case, tmp_path)
     assert "the critic, branch of step 2: candidate 0 edited by hand" in page
-    assert "agreement is with the gold answers" in page
+    assert "agreement with the gold answers" in page
     flip = case.comparison(3, 4, "validation").flips[0]
     truth = next(answer.target for answer in case.scored(3).answers if answer.example == flip.example)
-    flips = Page(_cell(case, tmp_path, "effect-4-validation-flips")).text
-    assert f"{case.task.example(flip.example).input} {truth} {flip.before} unparsed" in flips
+    flips = Page(_cell(case, tmp_path, "effect-4-told")).text
+    assert f"{flip.before} → unparsed, true {truth} {flip.example} {case.task.example(flip.example).input}" in flips
 
 
 def test_what_a_critic_wrote_stays_text(tmp_path, monkeypatch):
-    no_plot(monkeypatch)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def judge(messages, body):
@@ -246,7 +244,7 @@ def test_what_a_critic_wrote_stays_text(tmp_path, monkeypatch):
     for sign in ("<script", "<img", "](javascript", "](https://evil", "$", "`", "**", "{{", "\\", "# not a heading", "| b"):
         assert sign not in told, sign
     assert not {"script", "img"} & {tag for tag, _ in page.tags}
-    assert "right: ✗ disagrees" in page.text and unescape(told).count("alert(1)") > 10
+    assert "verdict right · gold: wrong · ✗ disagrees" in page.text and unescape(told).count("alert(1)") > 10
 
 
 # --- long cases --------------------------------------------------------------------------------------------------------
@@ -263,7 +261,7 @@ def long_case(run):
 def test_a_long_case_folds_what_ran_by_itself(long_case, tmp_path):
     cells = {cell.id: cell.source for cell in nbformat.read(long_case.export(tmp_path / "long.ipynb"), as_version=4).cells}
     for step in range(1, 42):
-        folded = cells[f"step-{step}"].startswith("<details class=")
+        folded = cells[f"step-{step}"].startswith('<a id="step-') and "</a><details>" in cells[f"step-{step}"]
         assert folded == (step not in (1, 7, 9, 40, 41)), step
     first = long_case[2].predict[0].example
     assert (
@@ -284,6 +282,7 @@ def test_training_accuracy_is_told_by_epoch(long_case, tmp_path):
 
 
 def test_a_crowded_figure_numbers_only_some_steps(long_case):
-    figure = scores.score_figure(long_case)
-    numbered = [text.strip() for trace in figure.data if trace.name == "step" and trace.xaxis in (None, "x") for text in trace.text if text]
-    assert 2 <= len(numbered) <= 3 and numbered[0] == "0"
+    panel = next(panel for panel in figures.panels(long_case) if panel.title == "validation")
+    assert len(panel.points) == 42 and {0, 41} <= panel.numbered and len(panel.numbered) <= 5
+    told = Page(figures.scores([panel]))
+    assert sum(tag == "title" for tag, _ in told.tags) == len(panel.numbered)

@@ -281,3 +281,9 @@ def test_bytes_that_are_damaged_are_told_or_read(
     place = int(at * len(whole))
     (scratch / name).write_bytes(whole[:place] + byte + whole[place + much :])
     use(scratch, model)
+
+
+@given(st.text(max_size=50))
+def test_what_an_error_quotes_does_nothing_to_a_terminal(quoted: str) -> None:
+    said = str(GradbookError(f"'{quoted}' is no label"))
+    assert said.isprintable() and (said == f"'{quoted}' is no label" or not quoted.isprintable())

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a case as .ipynb or .html")
     export.add_argument("case", type=Path)
     export.add_argument("out", type=Path)
+    export.add_argument("--annotations", choices=["all", "mine", "none"], default="all", help="which notes and reasons of edits to write")
     export.set_defaults(run=_export)
     return parser
 
@@ -66,21 +67,20 @@ def _models(options: argparse.Namespace, _rest: list[str]) -> None:
 
 
 def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
+    from gradbook import tell
     from gradbook.recording import Recording
-    from gradbook.tree import walk
-    from gradbook.ui.tree import what
 
     case = Recording(options.case)
     print(f"{case.title}: {case.task.name}, {len(case) - 1} steps, {case.spent.calls} calls")
-    for indent, step in walk(case):
-        metrics = case.metrics(step)
+    for row in tell.tree(case, ("validation",)).rows:
+        metrics, indent = case.metrics(row.id), "  " * row.level
         score = f"validation {metrics.name} {metrics.accuracy}" if metrics else "not scored on validation"
-        print(f"\n{'  ' * indent}step {step.id}, {what(step, case.method_of(step))}: {score}")
-        for line in [*step.chosen_prompt.splitlines(), *(f"note: {line}" for line in case.note(step).splitlines())]:
-            print(f"{'  ' * indent}    {line}")
+        print(f"\n{indent}step {row.id}, {row.what}: {score}")
+        for line in [*case[row.id].chosen_prompt.splitlines(), *(f"note: {line}" for line in case.note(row.id).splitlines())]:
+            print(f"{indent}    {line}")
 
 
 def _export(options: argparse.Namespace, _rest: list[str]) -> None:
     from gradbook.recording import Recording
 
-    print(Recording(options.case).export(options.out))
+    print(Recording(options.case).export(options.out, options.annotations))

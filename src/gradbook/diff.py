@@ -1,4 +1,4 @@
-"""The difference of two texts, word by word, as segments and as HTML that reads without colours, in time proportional to the texts."""
+"""The difference of two texts, word by word, as segments, in time proportional to the texts."""
 
 import re
 from bisect import bisect_left
@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import Match, SequenceMatcher
-from html import escape
 from itertools import groupby
 from typing import Literal
 
@@ -50,12 +49,6 @@ def segments(before: str, after: str) -> list[Segment]:
     told += [Segment("removed", removed, compared), Segment("added", added, compared)]
     runs = groupby((segment for segment in told if segment.text), key=lambda segment: (segment.kind, segment.compared))
     return [Segment(kind, "".join(segment.text for segment in run), compared) for (kind, compared), run in runs]
-
-
-def words_html(before: str, after: str) -> str:
-    """`after` with what was taken away in `<del>` and what was put in in `<ins>`; all text is escaped."""
-    tags = {"removed": "<del>{}</del>", "added": "<ins>{}</ins>", "same": "{}"}
-    return "".join(tags[segment.kind].format(escape(segment.text)) for segment in segments(before, after))
 
 
 def _matches(old: list[str], new: list[str]) -> tuple[list[Match], set[tuple[int, int]]]:

@@ -2,7 +2,13 @@
 
 
 class GradbookError(Exception):
-    """Base of every error that gradbook raises on purpose; its text is meant to be shown to a person as it is."""
+    """Base of every error that gradbook raises on purpose; its text is meant to be shown to a person as it is.
+
+    What it quotes was written by others: signs that a terminal would act on stand as their codes.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(message)))
 
 
 class TaskError(GradbookError):

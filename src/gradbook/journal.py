@@ -80,6 +80,7 @@ class State:
         self.scored_by: dict[Variable, dict[str, None]] = {}  # the models that scored, the last one last
         self.notes: dict[int, str] = {}
         self.current = 0
+        self.events = 0
 
     def apply(self, event: Any, load: Callable[[], bytes]) -> None:
         """Fold one event in; `load` reads its line again.
@@ -87,6 +88,7 @@ class State:
         Raises:
             ValueError: it names what is not there, or what it says cannot be.
         """
+        self.events += not isinstance(event, Moved)
         match event:
             case Opened():
                 self.seed = event.seed

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -34,6 +34,9 @@ from gradbook.records import (
     short_id,
 )
 from gradbook.tasks import Task
+
+if TYPE_CHECKING:
+    from gradbook.tell import Annotations
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,11 @@ class Recording:
     def seed(self) -> int:
         """The case seed, which the seed of every call derives from."""
         return self._state.seed
+
+    @property
+    def version(self) -> int:
+        """How many events are on record, moves apart: what was made of the case holds while this stays the same."""
+        return self._state.events
 
     @property
     def current(self) -> Step:
@@ -344,11 +352,19 @@ class Recording:
         self._folder.copy(to)
         return to.path
 
-    def export(self, path: str | Path) -> Path:
-        """Write the annotated case as `.ipynb` or as one `.html` file that reads without kernel and network."""
+    def export(self, path: str | Path, annotations: "Annotations" = "all") -> Path:
+        """Write the annotated case as `.ipynb` or as one `.html` file that reads without kernel and network, and return where to.
+
+        Args:
+            path: where to; a file that is there already is replaced in one go.
+            annotations: "all" notes and reasons of edits, "mine" without the reasons of what a program asked for by name, or "none".
+
+        Raises:
+            ExportError: the path cannot be written or has another ending, or there are no such annotations.
+        """
         from gradbook.export import export  # notebooks and plots take a second to import, which reading need not wait for
 
-        return export(self, Path(path))
+        return export(self, path, annotations)
 
     steps, predictions, training, scores = tables.steps, tables.predictions, tables.training, tables.scores
     compare, comparison = comparing.compare, comparing.comparison

@@ -30,7 +30,9 @@ from typing import Any
 
 import nbformat
 import platformdirs
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
+
+import gradbook
 
 VIEWPORT = {"width": 1600, "height": 1000}  # CSS pixels; leaves more than 1,000 to a cell beside the file browser
 TIMEOUT = 60_000  # milliseconds: the longest that any one wait may take
@@ -46,6 +48,7 @@ FLAGS = (
 )
 SETTINGS = {"@jupyterlab/apputils-extension/notification.jupyterlab-settings": {"fetchNews": "false", "checkForUpdates": False}}
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+APPS = {"lab": "lab/tree", "notebook": "notebooks"}
 READY = """async () => {
     const app = window.jupyterapp;
     await app.restored;
@@ -140,6 +143,7 @@ def lab(*sources: Path, env: Mapping[str, str | None] | None = None) -> Iterator
             **{name: str(folder) for name, folder in folders.items()},
             "GRADBOOK_WEIGHTS": weights,
             "JUPYTER_PREFER_ENV_PATH": "1",  # the python3 kernel is this environment's, never the user's
+            "PYTHONPATH": f"{Path(gradbook.__file__).parents[1]}{os.pathsep}{Path(__file__).parents[1]}",  # kernels import what this does
             "PATH": f"{python}{os.pathsep}{os.environ.get('PATH', '')}",
             **(env or {}),
         }
@@ -150,6 +154,7 @@ def lab(*sources: Path, env: Mapping[str, str | None] | None = None) -> Iterator
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
         command += ["--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}"]
         command += ["--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"]
+        command += ["--JupyterNotebookApp.expose_app_in_browser=True"]  # the same server has both
         with log.open("wb") as out:
             process = subprocess.Popen(
                 command,
@@ -205,10 +210,10 @@ class LabPage:
         run = "async ([command, args]) => { await window.jupyterapp.commands.execute(command, args); }"
         self.page.evaluate(run, [command, dict(args or {})])
 
-    def open(self, notebook: str) -> None:
-        """Open a notebook of the server's root in a fresh workspace, and wait for its kernel."""
+    def open(self, notebook: str, app: str = "lab") -> None:
+        """Open a notebook of the server's root in a fresh workspace of JupyterLab, or in Notebook 7, and wait for its kernel."""
         self.notebook = notebook
-        self.page.goto(f"{self.lab.url}/lab/tree/{notebook}?reset&token={self.lab.token}")
+        self.page.goto(f"{self.lab.url}/{APPS[app]}/{notebook}?reset&token={self.lab.token}")
         self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext")
         self.page.evaluate(READY)
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
@@ -256,6 +261,7 @@ class LabPage:
 @contextmanager
 def lab_page(browser: Browser, server: Lab) -> Iterator[LabPage]:
     """A page of its own, without cookies of another."""
+    expect.set_options(timeout=TIMEOUT)
     context = browser.new_context(viewport=VIEWPORT)
     try:
         yield LabPage(context.new_page(), server)

@@ -1,67 +1,48 @@
-"""A case as a report to keep and to pass on: an annotated `.ipynb`, or one `.html` that reads without kernel and network."""
+"""A case as a report to keep and to pass on: an annotated `.ipynb`, or one `.html` that reads without kernel, network and scripts."""
 
 import contextlib
 import os
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-import nbformat
-from nbconvert import HTMLExporter
-
+from gradbook import page
 from gradbook.errors import ExportError
-from gradbook.export.report import notebook
-from gradbook.export.scores import score_figure
+from gradbook.export.cells import notebook
+from gradbook.export.report import report
 from gradbook.parse import whole
+from gradbook.tell import Annotations
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
 
-__all__ = ["export", "notebook", "page", "score_figure"]
-
-# The page needs neither scripts nor anything from elsewhere, so browsers are told to refuse both.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+__all__ = ["export"]
 
 
-def export(case: "Recording", path: Path) -> Path:
+def export(rec: "Recording", path: str | Path, annotations: Annotations = "all") -> Path:
     """Write the annotated case and return where to; a file that is there already is replaced in one go.
 
     Args:
-        case: what to write; it is only read.
+        rec: what to write; it is only read.
         path: a file that ends in `.ipynb` or `.html`; folders that are missing are made.
+        annotations: "all" notes and reasons of edits, "mine" without the reasons of what a program asked for by name, or "none".
 
     Raises:
-        ExportError: another ending, or the file cannot be written.
+        ExportError: another ending, other annotations, or the file cannot be written.
     """
     if "\0" in str(path) or whole(str(path)) != str(path):
         raise ExportError(f"{whole(str(path))!r} cannot be a path: it holds a character that no path may hold")
     path = Path(path).expanduser()
-    makers = {".ipynb": nbformat.writes, ".html": page}
-    if path.suffix.lower() not in makers:
+    ending = path.suffix.lower()
+    if ending not in (".ipynb", ".html"):
         raise ExportError(f"{path.name} should end in .ipynb (a notebook) or .html (one page that reads by itself)")
-    _write(path, makers[path.suffix.lower()](notebook(case)))
+    if annotations not in get_args(Annotations):
+        raise ExportError(f'annotations should be "all", "mine" or "none", not "{annotations}"')
+    parts = list(report(rec, annotations))
+    if ending == ".html":
+        _write(path, page.render("report", title=rec.title, style=page.style(), parts=parts))
+    else:
+        _write(path, notebook(rec.title, parts))
     return path
-
-
-def page(report: nbformat.NotebookNode) -> str:
-    """A report as one page of HTML with its style in it, readable in light and dark, and no script."""
-    exporter = HTMLExporter(
-        template_name="basic",
-        mathjax_url="",
-        require_js_url="",
-        exclude_anchor_links=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    body, _ = exporter.from_notebook_node(report)
-    style = files("gradbook.export").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(report.metadata.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,43 +1,132 @@
-"""The report of a case as a notebook: what it is, the tree of steps, each step, and what each branch did to the score."""
+"""The parts of a report, in order: what a page lays out below each other and a notebook as cells."""
 
 import json
-from importlib.metadata import version
-from platform import python_version
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbformat import NotebookNode, validate
-from nbformat.v4 import new_notebook
+from markupsafe import Markup
 
-from gradbook.export.changes import changes
-from gradbook.export.html import text
-from gradbook.export.overview import overview
-from gradbook.export.reading import opening, own_version
-from gradbook.export.steps import markdown, told_steps
+from gradbook import page, tell
+from gradbook.effects import Comparison
+from gradbook.page import figures
+from gradbook.records import SplitName, Step
+from gradbook.tell.overviews import EffectView
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
 
-_PACKAGES = ("openai", "pandas", "plotly")
+NONE = Markup("")
+ROWS_SHOWN, STEPS_OPEN, EFFECTS_OPEN = 30, 20, 30
+"""A longer tree is folded behind the steps to look at first; of more steps, those that nobody touched take a line each that opens; of more
+effects, those without replicates have no picture."""
 
 
-def notebook(case: "Recording") -> NotebookNode:
-    """The report, valid nbformat 4, with outputs stored; its code cells run on where the case lies beside it."""
-    steps = [step for step in case if not step.replicate_of is not None]
-    report = new_notebook(
-        cells=[*opening(case, steps), *overview(case), *told_steps(case, steps), *changes(case, steps), _closing(case)],
-        metadata={
-            "title": case.title,
-            "kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
-            "language_info": {"name": "python"},
-        },
-    )
-    validate(report)
-    return report
+@dataclass(frozen=True)
+class Part:
+    """A piece of a report: its heading (`level` 1 to 3, `under` the id of the section it is listed in), what stands below it, and `folded`,
+    the line that it opens from. `code` is a cell that makes `picture` and `output` anew."""
+
+    id: str
+    level: int = 2
+    title: str = ""
+    html: Markup = NONE
+    under: str = ""
+    folded: str = ""
+    code: str = ""
+    picture: Markup = NONE
+    output: Markup = NONE
+    plain: str = ""
 
 
-def _closing(case: "Recording") -> NotebookNode:
-    versions = {"gradbook": own_version(), "python": python_version()} | {name: version(name) for name in _PACKAGES}
-    told = ", ".join(f"{name} {number}" for name, number in versions.items())
-    folder = text(json.dumps(case.path.resolve().name, ensure_ascii=False))
-    reopen = f"<p>The case can be opened again with <code>gb.Case({folder})</code> where its folder lies.</p>"
-    return markdown("closing", "## Versions", f"<p>{text(told)}.</p>", reopen)
+def report(rec: "Recording", annotations: tell.Annotations = "all") -> Iterator[Part]:
+    """The parts of the report on a case."""
+    steps = [step for step in rec if step.replicate_of is None]
+    about, tree = tell.case(rec), tell.tree(rec)
+    yield Part("title", 1, about.title, page.render("facts", case=about))
+    if about.reading:
+        yield Part("reading", title="How to read it", html=page.render("reading", case=about))
+    yield Part("overview", title="Overview", html=_overview(rec, tree, annotations != "none"))
+    yield Part("open", code=f"import gradbook as gb\n\ncase = gb.Recording({_folder(rec)})  # its folder, seen from here")
+    if drawn := figures.panels(rec):
+        code = "gb.page.figures.score_figure(case)"
+        words = "Scores of each step’s prompt with their 95 % intervals, a panel a split. The table above holds the numbers."
+        yield Part("plot", code=code, picture=figures.scores(drawn), plain=words)
+    if about.training:
+        yield Part("training", html=page.render("training", training=about.training))
+    yield Part("steps", title="Step by step")
+    opened = _opened(rec, steps)
+    for step in steps:
+        yield _step(rec, step, step.id in opened, annotations)
+    branches = [step for step in steps if step.origin is not None and step.done and rec[step.origin].done]
+    yield from _effects(rec, branches, tree.splits)
+    yield Part("methods", title="For a methods section", html=Markup("<p>{}</p>").format(about.methods))
+    reopen = "The case can be opened again with {} where its folder lies."
+    told = Markup("<p>{}.</p><p>{}</p>").format(about.versions, reopen.format(f"gb.Recording({_folder(rec)})"))
+    yield Part("closing", title="Versions", html=told)
+
+
+def _folder(rec: "Recording") -> str:
+    return json.dumps(rec.path.name, ensure_ascii=False)
+
+
+def _overview(rec: "Recording", tree: tell.TreeView, annotated: bool) -> Markup:
+    last = {step.variable: step.id for step in rec if step.origin is None}
+    first = [row for row in tree.rows if row.id in (0, *last.values()) or "best" in row.tags]
+    noted = annotated and any(row.note for row in tree.rows)
+    return page.render("overview", tree=tree, most=ROWS_SHOWN, first=first, noted=noted)
+
+
+def _opened(rec: "Recording", steps: list[Step]) -> set[int]:
+    """The steps to show in full: in a long case the first and the last, and what a person noted or left unfinished."""
+    if len(steps) - 1 <= STEPS_OPEN:
+        return {step.id for step in steps}
+    branches = [step for step in steps if step.origin is not None]
+    touched = {step.id for step in steps if rec.note(step).strip() or not step.done}
+    touched |= {step.id for step in branches} if len(branches) <= STEPS_OPEN else set()
+    return touched | {step.origin for step in branches if step.origin} | {0, 1, max(s.id for s in steps if s.origin is None)}
+
+
+def _step(rec: "Recording", step: Step, open: bool, annotations: tell.Annotations) -> Part:
+    view = tell.step(rec, step, annotations, costs=open)
+    folded = "" if open else f"{view.line} · {view.outcome}"
+    title = f"Step {step.id}" if folded else f"Step {step.id} · {view.line}"
+    return Part(f"step-{step.id}", 3, title, page.render("told", step=view, bench=None), "steps", folded)
+
+
+# --- effects ---------------------------------------------------------------------------------------------------------------------
+
+
+def _effects(rec: "Recording", branches: list[Step], splits: Sequence[SplitName]) -> Iterator[Part]:
+    if not branches:
+        return
+    told = "Each branch beside the step it was branched off, on the same examples. Numbers are those on record."
+    yield Part("effects", title="What the changes did", html=Markup("<p>{}</p>").format(told))
+    for branch in branches:
+        yield from _effect(rec, branch, splits, len(branches) <= EFFECTS_OPEN)
+
+
+def _effect(rec: "Recording", branch: Step, splits: Sequence[SplitName], full: bool) -> Iterator[Part]:
+    """A branch beside its origin, on each split on which both are scored."""
+    origin = branch.origin or 0
+    title = f"Step {origin} → step {branch.id}: {tell.line(rec, branch).partition(': ')[2]}"
+    views = [view for s in splits if (view := tell.effect(rec, origin, branch.id, s, across_models=True)).found]
+    if not views:
+        html = Markup("<p>No split is scored for both so far.</p>")
+        yield Part(f"effect-{branch.id}", 3, title, html, "effects", code=_code(origin, branch.id, rec.default_split(branch), 5))
+    for n, view in enumerate(views):
+        head = (f"effect-{branch.id}", 3, title) if n == 0 else (f"effect-{branch.id}-{view.split}", 3, "")
+        if view.found and (full or len(view.found.floor) > 1):
+            yield _measured(view, view.found, *head)
+        else:
+            yield Part(*head, page.render("measured", effect=view, short=True), "effects", f"{view.split}: {view.verdict}")
+
+
+def _measured(view: EffectView, found: Comparison, id: str, level: int, title: str) -> Part:
+    code = _code(found.before_step, found.after_step, found.split, len(found.floor) - 1)
+    html = page.render("measured", effect=view, short=False)
+    return Part(id, level, title, html, "effects", "", code, figures.effect(found), page.comparison(found), repr(found))
+
+
+def _code(before: int, after: int, split: SplitName, replicates: int) -> str:
+    return f'case.compare({before}, {after}, "{split}", replicates={replicates})'

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from gradbook import displays
 from gradbook.errors import TaskError
 from gradbook.parse import whole
 from gradbook.records import SPLITS, Example, SplitName, short_id
@@ -21,8 +21,8 @@ from gradbook.tasks.wrong import wrong_label
 
 Parser = Callable[[str], str | None]
 Scorer = Callable[[str | None, str], bool]
+_SHOWN = 12  # labels that a task is told by
 _FIELDS = {"description", "private", "wrong_rule", "parser", "scorer"}
-_SHOWN = 12  # label columns in a notebook's table
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +71,7 @@ class Task:
         """The class labels; () for numbers and free text."""
         return self.answer.labels
 
-    @property
+    @cached_property
     def form(self) -> str:
         """The id of the form in which a question is asked and read: format instruction and answer format."""
         return form_of(self.settings())
@@ -263,15 +263,7 @@ class Task:
         return f"Task({self.name!r}, {sizes}, answer={self.answer.kind!r}{labels})"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in ("split", "examples", *self.labels[:_SHOWN]))
-        body = "".join(self._html_row(name) for name in SPLITS)
-        title = f"<strong>{escape(self.name)}</strong> {escape(self.description)} ({escape(self.answer.kind)})"
-        return f"<table><caption>{title}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def _html_row(self, name: SplitName) -> str:
-        counts = Counter(label for example in self.split(name) for label in self.classes(example.target))
-        shares = [f"{counts[label] / max(1, counts.total()):.0%}" for label in self.labels[:_SHOWN]]
-        return f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{cell}</td>' for cell in (len(self.split(name)), *shares))}</tr>"
+        return displays.html(self)
 
 
 def form_of(settings: dict[str, Any]) -> str:

@@ -1,0 +1,53 @@
+"""Pages: Jinja2 templates over the views of `tell`, one style sheet, and the plots.
+
+The same templates make the regions of the workbench, the export, the rich displays and what a stored notebook shows.
+"""
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gradbook import tell
+from gradbook.markdown import note_html
+from gradbook.page import figures
+
+if TYPE_CHECKING:
+    from gradbook.effects import Comparison
+    from gradbook.tasks import Task
+
+__all__ = ["comparison", "render", "style", "task"]
+
+
+@cache
+def style() -> Markup:
+    """The one style sheet."""
+    return Markup(files("gradbook.page").joinpath("style.css").read_text(encoding="utf-8"))
+
+
+def render(template: str, **views: Any) -> Markup:
+    """Lay views out by a template, named without its ending; whatever a model, a file or a person said is escaped."""
+    return Markup(_environment().get_template(f"{template}.html").render(views))
+
+
+def comparison(found: "Comparison") -> Markup:
+    """What a notebook shows of a comparison."""
+    return render("comparison", found=found, metrics=tell.metrics(found.before, found.after))
+
+
+def task(shown: "Task") -> Markup:
+    """What a notebook shows of a task."""
+    return render("task", task=tell.task(shown))
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("gradbook.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    made.filters["note"] = lambda markdown: Markup(note_html(markdown))
+    made.globals |= {"plot": figures.effect, "ask": lambda do, **how: json.dumps({"do": do, **how})}
+    return made

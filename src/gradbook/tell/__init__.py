@@ -1,0 +1,34 @@
+"""What a case, a step, a change, a method and an effect are, told once in words and rows for whoever lays them out.
+
+Functions take a recording and give the views of `tell.views`, which hold plain texts and never change.
+"""
+
+from gradbook.tell.case import case, head, task
+from gradbook.tell.effect import effect, metrics, pair
+from gradbook.tell.names import base, comparable, line, what
+from gradbook.tell.overviews import TreeView
+from gradbook.tell.step import note, step
+from gradbook.tell.tree import tree
+from gradbook.tell.views import Annotations
+from gradbook.tell.walk import walk
+from gradbook.tell.words import difference
+
+__all__ = [
+    "Annotations",
+    "TreeView",
+    "base",
+    "case",
+    "comparable",
+    "difference",
+    "effect",
+    "head",
+    "line",
+    "metrics",
+    "note",
+    "pair",
+    "step",
+    "task",
+    "tree",
+    "walk",
+    "what",
+]

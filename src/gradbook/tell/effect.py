@@ -1,0 +1,155 @@
+"""What a change did to the score: two steps side by side."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gradbook.errors import CaseError
+from gradbook.metrics import Metrics
+from gradbook.records import SplitName, Stage, Step
+from gradbook.tell import names
+from gradbook.tell.overviews import EffectView, Figure, FlipView, MetricsView, PairRow, PairView
+from gradbook.tell.step import step as tell_step
+from gradbook.tell.views import Mark, StepView, Words
+from gradbook.tell.words import count, interval, mean_figure, rerun_from, share_figure, sides
+
+if TYPE_CHECKING:
+    from gradbook.effects import Comparison
+    from gradbook.recording import Recording
+
+UNPARSED = "(unparsed)"  # as the confusion counts it, whether the reply was whole or lost
+_MARKS = {
+    "fixed": Mark("✓ fixed", True),
+    "broken": Mark("✗ broken", False),
+    "still right": Mark("✓ still right"),
+    "still wrong": Mark("✗ still wrong"),
+}
+
+
+def effect(rec: "Recording", before: int | None, after: int, split: SplitName, across_models: bool = False) -> EffectView:
+    """A step beside another, as far as both are scored; alone where `before` is None. Arms of different models only `across_models`."""
+    at = rec[after]
+    title = f"Step {after}" if before is None else f"Step {before} → step {after}"
+    told: dict[str, Any] = {"before": before, "after": after, "split": split, "title": title}
+    if not at.done:
+        return EffectView(**told | {"verdict": "The step has not run to its end yet."})
+    if before is None or before == after:
+        return EffectView(**told | _alone(rec, at, split))
+    try:
+        found = rec.comparison(before, after, split, across_models=across_models)
+    except CaseError as error:  # the two were made by different models, or are not done
+        return EffectView(**told | {"verdict": str(error)})
+    if found is None:
+        missing = dict.fromkeys(step for step in (before, after) if rec.scored(step, split, variable=at.variable) is None)
+        named = " and ".join(f"step {step}" for step in missing)
+        return EffectView(**told | {"verdict": f"Not yet scored on {split}: {named}."})
+    return EffectView(**told | _measured(rec, found))
+
+
+def _alone(rec: "Recording", at: Step, split: SplitName) -> dict[str, Any]:
+    found = rec.metrics(at, split)
+    name = "The seed prompt" if at.parent is None else f"Step {at.id}"
+    if found is None:
+        return {"verdict": f"{name} is not scored on {split}, and there is nothing to compare it with."}
+    return {"verdict": f"{name} on {split}:", "metrics": metrics(found)}
+
+
+def _measured(rec: "Recording", found: "Comparison") -> dict[str, Any]:
+    at = rec[found.after_step]
+    unit = "verdict" if found.after.judged else "answer"
+    about = ""
+    if found.after.judged:
+        about = f"The critic before and after, on the same outputs of step {at.parent}’s prompt: agreement with the gold answers."
+    told = f"{count(len(found.flips), unit)} changed, of which {found.fixed} fixed and {found.broken} broken."
+    return {
+        "verdict": found.finding,
+        "about": about,
+        "floor": _floor(found),
+        "warnings": found.warnings,
+        "metrics": metrics(found.before, found.after),
+        "flips": tuple(_flips(rec, at, found)),
+        "flipped": told if found.flips else f"No {unit} changed.",
+        "found": found,
+    }
+
+
+def _floor(found: "Comparison") -> str:
+    if len(found.floor) < 2:
+        return "There are no replicates, so nothing says how much of this is noise."
+    runs = ", ".join(f"{value:.1%}" for value in found.floor)
+    again = f"{count(len(found.floor) - 1, 'replicate')}, {rerun_from(found.resampled)}"
+    return f"Noise floor: step {found.before_step} and its {again}: {runs}."
+
+
+def _flips(rec: "Recording", at: Step, found: "Comparison") -> Iterator[FlipView]:
+    scores = [rec.scored(step, found.split, variable=at.variable) for step in (found.before_step, found.after_step)]
+    before, after = ({answer.example: answer for answer in score.answers} if score else {} for score in scores)
+    for flip in found.flips:
+        example, old, new = rec.task.example(flip.example), before[flip.example], after[flip.example]
+        was, now = (answer.answer or answer.lost or "unparsed" for answer in (old, new))
+        yield FlipView(flip.example, example.input, new.target or example.target, was, now, _MARKS[flip.kind])
+
+
+# --- metrics -----------------------------------------------------------------------------------------------------------------
+
+
+def metrics(before: Metrics, after: Metrics | None = None) -> MetricsView:
+    """One set of metrics or two side by side, each number with its 95 % interval, and the confusion of the classes."""
+    columns = [before] if after is None else [before, after]
+    rows = [(before.name, tuple(share_figure(m.accuracy) for m in columns))]
+    if before.recall:
+        balanced = tuple(Figure(f"{m.balanced:.1%}", interval(*m.balanced_interval)) for m in columns)
+        rows.append((f"balanced {before.name}", balanced))
+    rows += [(f"recall of {label}", tuple(share_figure(m.recall[label]) for m in columns)) for label in before.recall]
+    rows.append(("unusable" if before.judged else "unparsed", tuple(share_figure(m.unparsed) for m in columns)))
+    for name, shares in (("cut off", [m.cut_off for m in columns]), ("no reply", [m.no_reply for m in columns])):
+        rows += [(name, tuple(map(share_figure, shares)))] if any(share.count for share in shares) else []
+    for name, means in (("characters", [m.length for m in columns]), ("tokens", [m.tokens for m in columns])):
+        rows += [(name, tuple(map(mean_figure, means)))] if any(mean.total for mean in means) else []
+    unread = any(UNPARSED in pair for m in columns for pair in m.confusion)
+    answered = (*before.recall, *([UNPARSED] if unread else []))
+    confusion = tuple((true, tuple(_confused(true, label, columns) for label in answered)) for true in before.recall)
+    named = (*before.recall, *(["no answer"] if unread else []))
+    return MetricsView(() if after is None else ("before", "after"), tuple(rows), named, confusion)
+
+
+def _confused(true: str, answered: str, columns: list[Metrics]) -> Figure:
+    shares = [m.confused(true, answered) for m in columns]
+    tip = " → ".join(f"{low:.0%} to {high:.0%}" for low, high in (share.interval for share in shares if share.total))
+    return Figure(" → ".join(str(share.count) for share in shares), f"{tip} of {true}" if tip else "")
+
+
+# --- pinned --------------------------------------------------------------------------------------------------------------------
+
+_PARTS: tuple[tuple[str, Stage], ...] = (
+    ("Outputs", "predict"),
+    ("Evaluations", "evaluate"),
+    ("Output critiques", "output_critique"),
+    ("Prompt critiques", "prompt_critique"),
+)
+
+
+def pair(rec: "Recording", left: int, right: int, split: SplitName) -> PairView:
+    """Two steps pinned side by side: their prompts and critiques as differences, and the effect between them."""
+    first, second = tell_step(rec, left), tell_step(rec, right)
+    prompts = (
+        _pair_row("The prompt it began with", first.prompt.text, second.prompt.text),
+        _pair_row("The prompt it ends with", rec[left].chosen_prompt, rec[right].chosen_prompt),
+    )
+    parts = [("Prompts", prompts), *((title, _texts(first, second, stage)) for title, stage in _PARTS)]
+    told = (names.what(rec, rec[left]), names.what(rec, rec[right]))
+    return PairView(left, right, *told, tuple(part for part in parts if part[1]), effect(rec, left, right, split))
+
+
+def _texts(first: StepView, second: StepView, stage: Stage) -> tuple[PairRow, ...]:
+    """The texts of one stage, those of the same example and place beside each other."""
+    found: dict[tuple[str, str], list[str]] = {}  # by example, and by field and index
+    for column, step in enumerate((first, second)):
+        for record in (record for told in step.stages if told.stage == stage for record in told.records):
+            field, _, index = record.key.split("-")
+            found.setdefault((f"{record.example}: {record.title}", field + index), ["", ""])[column] = record.text
+    return tuple(_pair_row(title, *texts) for (title, _), texts in found.items())
+
+
+def _pair_row(title: str, left: str, right: str) -> PairRow:
+    words: tuple[Words, Words] = sides(left, right)
+    return PairRow(title, *words, left == right)
