@@ -143,7 +143,7 @@ def test_edits_are_executed_at_their_stage_in_their_order_and_seen_from_every_br
     assert first.edits[0].at and first.edits[0].by == "hand" and first.edits[0].why == "a"
     second = case.perturb(first, edits.replace("candidate", candidate=0, text=GOOD))
     assert [(c.step, c.superseded) for c in case.changes(second)] == [(first.id, True), (first.id, False), (second.id, False)]
-    assert case.edit_at(second, "prompt_critique", step.batch[0]).text == "two", "text by hand two branches up is known as such"
+    assert case.changes(second)[1].edit.text == "two", "text by hand two branches up is known as such"
 
 
 # --- many at once --------------------------------------------------------------------------------------------------------

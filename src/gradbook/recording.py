@@ -20,9 +20,7 @@ from gradbook.loop.stages import Subject
 from gradbook.metrics import Metrics
 from gradbook.records import (
     Edit,
-    EditField,
     Question,
-    Replace,
     Role,
     Score,
     Spent,
@@ -222,12 +220,6 @@ class Recording:
             line.append(self[origin])
         made = [(at, edit) for at in reversed(line) if at.replicate_of is None for edit in at.edits]
         return [Change(at.id, edit, superseded(edit, line[0], at)) for at, edit in made]
-
-    def edit_at(self, step: Step | int, field: EditField, position: str = "", index: int = 0) -> Replace | None:
-        """The last replacement on the way to a step of what stands at a place there, or None."""
-        place = (field, position, index)
-        found = [c for c in self.changes(step) if isinstance(c.edit, Replace) and (c.edit.field, c.edit.position, c.edit.index) == place]
-        return found[-1].edit if found and not found[-1].superseded else None  # type: ignore[return-value]
 
     # --- scores --------------------------------------------------------------------------------------------------------
 
