@@ -292,6 +292,18 @@ def test_every_line_break_is_sent_again_as_it_was(stub, tmp_path, end):
     assert (again.method, again.task.system("x")) == before
 
 
+def test_a_call_that_lands_after_its_case_was_closed_is_in_the_sums_of_who_opens_it_next(stub, tmp_path):
+    case = make(stub, tmp_path / "case", selection="naive", candidates=1)
+    step = case.step()
+    case.close()
+    line = next(line for line in case._ledger.lines() if line.paid)
+    again = gb.Case(tmp_path / "case", model=connect(stub))
+    before = again.spent.calls
+    case._ledger.add(("step", step.id, "select", "late", 0, 0), line.role, line.model, line.call)
+    again.score(0, "validation")
+    assert again.spent.calls == sum(line.paid for line in again._ledger.lines()) == before + 1 + 6
+
+
 # --- schemas -------------------------------------------------------------------------------------------------------------
 
 
@@ -399,7 +411,7 @@ def test_another_working_folder_changes_nothing(stub, tmp_path, monkeypatch):
         (lambda j: j.unlink(), "was deleted or moved"),
         (lambda j: (j.rename(j.with_suffix(".x")), shutil.copy(j.with_suffix(".x"), j)), "was replaced by another file"),
         (lambda j: os.truncate(j, 200), "was cut while it was open"),
-        (lambda j: j.open("ab").write(b"{}\n"), "was written by somebody else"),
+        (lambda j: j.write_bytes(j.read_bytes() + b"{}\n"), "was written by somebody else"),
     ],
 )
 def test_a_journal_that_changes_under_an_open_case_is_told_and_left_alone(spoil, said, stub, tmp_path):

@@ -61,13 +61,14 @@ class Ledger:
         """Write a call down, unless it was for this place before."""
         with self._lock:
             self._read()
-            found = self._found.setdefault(place[:3], {})
-            if (place, call.key) in found:
+            if (place, call.key) in self._found.get(place[:3], {}):
                 return
+            file = self._writable()
             data = call.model_dump(mode="json", exclude={"key", "cached"}, exclude_none=True)
             line = {"for": place, "key": call.key, "role": role, "model": model, "paid": not call.cached, "call": data}
             # a sync for every call would hold the loop up; a power cut costs the last calls, a killed process none
-            found[place, call.key] = self._writable().append(json.dumps(line, ensure_ascii=False).encode(), sync=False)
+            offset = file.append(json.dumps(line, ensure_ascii=False).encode(), sync=False)
+            self._found.setdefault(place[:3], {})[place, call.key] = offset
             self._count(place, role, model, call, not call.cached)
 
     def find(self, place: Place, key: str) -> Call | None:
@@ -132,6 +133,10 @@ class Ledger:
     def _writable(self) -> Lines:
         """The file, opened for writing; only the case that holds the journal's lock comes here."""
         if self._file is None or not self._file.writable:
+            read = 0 if self._file is None else self._file.size
             self._file = self.folder.open(NAME, writable=True)
             self._file.mend(b'{"for": ')
+            if self._file.size != read:  # a call that was under way when the case was closed elsewhere has landed since
+                self._sums = None
+                self._read()
         return self._file
