@@ -13,7 +13,15 @@ RECORDED = Path(__file__).resolve().parent.parent / "casestudies" / "first_step"
 def test_models_lists_sizes_licences_and_hashes(capsys):
     assert main(["models"]) == 0
     said = capsys.readouterr().out
-    for word in ("qwen2.5-coder-1.5b, the default", "qwen2.5-coder-0.5b", "smollm2-135m", "1,117 MB", "Apache-2.0", "b179c9523d0e6a0f"):
+    for word in (
+        "qwen2.5-coder-1.5b: ",
+        "the default: writes",
+        "qwen2.5-coder-0.5b",
+        "smollm2-135m",
+        "1,117 MB",
+        "Apache-2.0",
+        "b179c9523d0e6a0f",
+    ):
         assert word in said
 
 

@@ -224,6 +224,21 @@ def test_a_record_that_lies_is_told_or_read_and_never_a_raw_error(name: str, dat
     assert said == "" or str(scratch) in said or name in said or "step" in said, said
 
 
+@pytest.mark.parametrize("odd", [..., None, {"x": 1}, [], "\x1b[31m", -0.5])
+def test_every_field_of_a_call_is_read_as_what_it_is_or_told_with_file_and_line(odd: Any, recorded: Path, scratch: Path) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(recorded, scratch)
+    ledger = scratch / "calls.jsonl"
+    whole = ledger.read_bytes().splitlines(keepends=True)
+    for at in [place for place in places(json.loads(whole[1])) if place and place[:2] not in (("call", "messages"), ("call", "sampling"))]:
+        ledger.write_bytes(b"".join([whole[0], json.dumps(changed(json.loads(whole[1]), at, odd)).encode() + b"\n", *whole[2:]]))
+        try:
+            case = gb.Recording(scratch)
+            assert case.spent.calls <= len(case.calls()) == len(whole)
+        except GradbookError as error:
+            assert f"{ledger}, line 2, is damaged" in str(error) and str(error).isprintable(), at
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_lines_that_are_missing_doubled_or_in_another_order_are_told_or_read(name: str, recorded: Path, scratch: Path, model: Any) -> None:
     whole = (recorded / name).read_bytes().splitlines(keepends=True)

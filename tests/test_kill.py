@@ -52,7 +52,8 @@ def work(folder: Path, url: str) -> None:
     while len(case) < 3 or not case.current.done:
         case.step()
     if len(case) < 4:
-        case.perturb(1, gb.edits.replace("prompt_critique", example=1, text=GOOD, why="all rules at once"))
+        said = gb.edits.replace("prompt_critique", example=1, text=GOOD, why="all rules at once")
+        case.perturb(1, said, gb.edits.paraphrase("prompt_critique", example=0), gb.edits.paraphrase("prompt_critique", example=2))
     while not case.current.done:
         case.step()
     case.write_note(3, "what if a critique knew *every* rule?")

@@ -303,7 +303,7 @@ def test_stage_by_stage_the_training_split_is_scored_as_well(stub, tmp_path):
 def test_a_score_that_one_gives_up_is_still_made_for_another(tmp_path):
     with Stub(reply=versions, gate=True) as stub:
         case = make(stub, tmp_path / "case", small_task(), cache=tmp_path / "cache.sqlite")
-        prompt = case.runner.scorable(case[0], "validation")
+        prompt = case.scorable(case[0], "validation")
         first, second = (background.submit(case.runner.score(prompt, "validation")) for _ in range(2))
         stub.wait_for(CONCURRENCY)
         first.cancel()

@@ -1,7 +1,11 @@
 """Metrics of a score: what is counted, and the interval of each number."""
 
+import json
 import math
+import pickle
+import time
 from collections import Counter
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -200,3 +204,54 @@ def test_flips_name_what_changed():
         ("train-2", "K1", "K2", "still wrong"),
     ]
     assert list(WORDS.values()) == list(CODES)
+
+
+# --- many labels -------------------------------------------------------------------------------------------------------------
+
+
+def many(labels: int) -> gb.Task:
+    """A task of which each example has a label of its own."""
+    frame = pd.DataFrame({"input": [f"q{n}" for n in range(labels)], "target": [f"class number {n}" for n in range(labels)]})
+    return gb.Task.from_frame(frame, answer="label", sizes=(0.1, 0.1, 0.8))
+
+
+def seconds(of: Callable[[], object]) -> float:
+    """The shortest of three."""
+    took = []
+    for _ in range(3):
+        start = time.thread_time()
+        of()
+        took.append(time.thread_time() - start)
+    return min(took)
+
+
+def test_twenty_thousand_labels_are_counted_in_proportion_to_the_replies():
+    small, large = many(2_000), many(20_000)
+    few = seconds(lambda: Metrics.of(answers(small, [e.target for e in small.test], "test"), small))
+    ten_times = seconds(lambda: Metrics.of(answers(large, [e.target for e in large.test], "test"), large))
+    assert ten_times < 40 * few, "labels times replies would be a hundred times as long"
+    found = Metrics.of(answers(large, [e.target for e in large.test], "test"), large)
+    assert found.balanced == found.accuracy.value == 1 and len(found.recall) == 20_000
+    assert seconds(lambda: [large.parse(f"Answer: {e.target}") for e in large.test[:500]]) < 0.5
+    assert seconds(lambda: [large.correct("class number 7", e.target) for e in large.test[:500]]) < 0.05
+
+
+def test_of_many_classes_the_commonest_are_shown_with_a_sentence():
+    task = many(200)
+    given = answers(task, [None] * 160, "test")
+    found = Metrics.of([*given, given[7], given[7], given[3]], task)
+    classes, told = found.shown()
+    assert (len(classes), *classes[:2]) == (30, task.test[7].target, task.test[3].target)
+    assert told == "Of 200 classes the 30 with the most examples are shown."
+    assert found.shown(200) == (list(task.labels), "")
+    for text in (repr(task), many(300).format_instruction, many(300).answer.expected()):
+        assert len(text) < 400 and "class number 0" in text
+    assert "the 300 labels class number 0, class number 1, class number 10, " in many(300).format_instruction
+    assert all(label in task.format_instruction for label in task.labels), "some two hundred are named"
+
+
+def test_a_task_whose_labels_were_read_is_compared_and_pickled_as_before():
+    task = small_task()
+    assert task.parse("Answer: K2") == "K2"
+    other = pickle.loads(pickle.dumps(task))
+    assert other == task == small_task() and other.parse("Answer: K2") == "K2" and "find" not in json.dumps(task.settings())

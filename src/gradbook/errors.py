@@ -37,3 +37,7 @@ class EditError(GradbookError):
 
 class ExportError(GradbookError):
     """An export cannot be written: an unknown ending, or no folder to write to."""
+
+
+class StatsError(GradbookError):
+    """Arrays that no test fits: another number of examples in each arm, too few replicates, a score that is no number."""

@@ -33,7 +33,7 @@ from gradbook.events import (
 )
 from gradbook.files import Folder, Lines
 from gradbook.migrations import SCHEMA, upgrade
-from gradbook.parse import json_line
+from gradbook.parse import damaged, json_line
 from gradbook.records import STAGES, Example, Question, Role, Score, SplitName, Stage, Step, Variable, sha256
 
 NAME = "journal.jsonl"
@@ -47,6 +47,11 @@ class ScoreEntry:
     total: int
     seconds: float
     load: Callable[[], bytes]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers, 0 to 1."""
+        return self.right / self.total
 
     @property
     def score(self) -> Score:
@@ -171,11 +176,7 @@ def fold(lines: Iterable[bytes]) -> State:
     Raises:
         CaseError: a line cannot be read or cannot be true, named by its number; or a newer gradbook wrote it.
     """
-    return _fold(((line, partial(_itself, line)) for line in lines), "journal")
-
-
-def _itself(line: bytes) -> bytes:
-    return line
+    return _fold(((line, partial(bytes, line)) for line in lines), "journal")
 
 
 def _fold(lines: Iterable[tuple[bytes, Callable[[], bytes]]], name: Any) -> State:
@@ -187,21 +188,12 @@ def _fold(lines: Iterable[tuple[bytes, Callable[[], bytes]]], name: Any) -> Stat
                 _check(event.get("event") == "case", "the first line of a journal names its schema version")
             state.apply(EVENT.validate_python(event, strict=False), load)
         except ValidationError as error:
-            raise _told(error, name, number) from None
+            raise damaged(error, name, number) from None
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise CaseError(f"{name}, line {number}, is damaged ({str(error)[:200]}); restore the file from a copy") from None
     if 0 not in state.steps:
         raise CaseError(f"{name} ends after line {number}, before its case was made; remove the folder, or restore the file from a copy")
     return state
-
-
-def _told(error: ValidationError, name: Any, number: int) -> CaseError:
-    """An event or a field that this version does not know was written by a newer one; all else is damage."""
-    first = error.errors()[0]
-    if first["type"] in ("extra_forbidden", "union_tag_invalid"):
-        unknown = first["loc"][-1] if first["type"] == "extra_forbidden" else first["ctx"]["tag"]
-        return CaseError(f"{name}, line {number}, holds {str(unknown)[:40]!r}, which this gradbook does not know: install a newer gradbook")
-    return CaseError(f"{name}, line {number}, is damaged ({first['msg']}); restore the file from a copy")
 
 
 def _check(true: bool, otherwise: str) -> None:

@@ -1,24 +1,42 @@
 """The ledger: `calls.jsonl`, which alone says what a case has paid; a line a call, written before anybody sees the reply.
 
-A line is `{"for": [...], "key": ..., "role": ..., "model": ..., "paid": true, "call": {...}}`; "for" is the place that the call was
-made for. A stage or score that was interrupted finds its finished calls here, whatever became of the call cache.
+A stage or score that was interrupted finds its finished calls here, whatever became of the call cache.
 """
 
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from gradbook.errors import CaseError
 from gradbook.files import Folder, Lines
-from gradbook.parse import json_line
-from gradbook.records import Call, Role, Spent
+from gradbook.parse import damaged, json_line
+from gradbook.records import Call, Record, Role, Spent, SplitName, Stage
 
 NAME = "calls.jsonl"
-Place = list[Any]
-"""What a call is made for: "step", id, or "score", question, split; then stage, example, index, replicate."""
+Place = tuple[Literal["step"], int, Stage, str, int, int] | tuple[Literal["score"], str, SplitName, Stage, str, int, int]
+"""What a call is made for: "step", its id, or "score", the question's id, the split; then stage, example, index, replicate."""
+Work = tuple[Literal["step"], int, Stage] | tuple[Literal["score"], str, SplitName]
+"""The stage or score that a place belongs to: its first three."""
+
+
+class Line(Record):
+    """A call as it is written down: what it was `for`, who was asked (`model` is an id, "" in schema 1), and whether this case paid it."""
+
+    place: Place = Field(alias="for")
+    key: str
+    role: Role
+    model: str = ""
+    paid: bool
+    call: Call
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_full(cls, data: Any) -> Any:
+        """The key stands beside its call; schema 1 told of the call whether it was `cached` in place of whether it was paid."""
+        call = data.get("call") if isinstance(data, dict) else None
+        return {"paid": not call.get("cached")} | data | {"call": call | {"key": data.get("key")}} if isinstance(call, dict) else data
 
 
 class Ledger:
@@ -26,93 +44,85 @@ class Ledger:
 
     Args:
         folder: of the case.
-        open_place: whether the stage or score that a place belongs to is unfinished, so that its calls may be asked for again.
+        unfinished: whether a stage or score is not on record yet, so that its calls may be asked for again.
 
     Raises:
         CaseError: a line cannot be read, naming file and line; the disk is full.
     """
 
-    def __init__(self, folder: Folder, open_place: Callable[[Place], bool]) -> None:
-        self.folder, self.path, self._open = folder, folder.path / NAME, open_place
+    def __init__(self, folder: Folder, unfinished: Callable[[Work], bool]) -> None:
+        self.folder, self.path, self._unfinished = folder, folder.path / NAME, unfinished
         self._lock = threading.RLock()
         self._file: Lines | None = None
-        self._found: dict[str, int] = {}  # where the calls of unfinished work stand
-        self._sums: dict[tuple[str, ...], Spent] | None = None
+        self._found: dict[Work, dict[tuple[Place, str], int]] = {}  # where the calls of unfinished work stand
+        self._sums: dict[tuple[Any, ...], Spent] | None = None
 
     def add(self, place: Place, role: Role, model: str, call: Call) -> None:
         """Write a call down, unless it was for this place before."""
         with self._lock:
             self._read()
-            if (name := _name(place, call.key)) in self._found:
+            found = self._found.setdefault(place[:3], {})
+            if (place, call.key) in found:
                 return
             data = call.model_dump(mode="json", exclude={"key", "cached"}, exclude_none=True)
             line = {"for": place, "key": call.key, "role": role, "model": model, "paid": not call.cached, "call": data}
             # a sync for every call would hold the loop up; a power cut costs the last calls, a killed process none
-            self._found[name] = self._writable().append(json.dumps(line, ensure_ascii=False).encode(), sync=False)
-            self._count(line)
+            found[place, call.key] = self._writable().append(json.dumps(line, ensure_ascii=False).encode(), sync=False)
+            self._count(place, role, model, call, not call.cached)
 
     def find(self, place: Place, key: str) -> Call | None:
         """The call that was made for a place of unfinished work, or None."""
         with self._lock:
             self._read()
-            offset = self._found.get(_name(place, key))
-            return None if offset is None or self._file is None else _call(json.loads(self._file.line(offset)), cached=True)
+            offset = self._found.get(place[:3], {}).get((place, key))
+            if offset is None or self._file is None:
+                return None
+            return Line.model_validate_json(self._file.line(offset)).call.model_copy(update={"cached": True})
 
     def settle(self) -> None:
         """Forget where the calls of work that is finished by now stand."""
         with self._lock:
-            self._found = {name: offset for name, offset in self._found.items() if self._open(json.loads(name)[0])}
+            self._found = {work: calls for work, calls in self._found.items() if self._unfinished(work)}
 
     def spent(self, *place: Any) -> Spent:
         """What the calls for a place and all below it have cost, as for ("step", 3); without a place, for all."""
         with self._lock:
             self._read()
-            wanted = tuple(map(str, place))
-            return sum((spent for found, spent in (self._sums or {}).items() if found[: len(wanted)] == wanted), Spent())
+            return sum((spent for found, spent in (self._sums or {}).items() if found[: len(place)] == place), Spent())
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Every line, in the order in which the calls finished, with `call` as it was made."""
-        if (file := self._opened()) is not None:
-            for number, (_, data) in enumerate(file, start=1):
-                line = json_line(data, self.path, number)
-                try:
-                    call = _call(line)
-                    paid = line.get("paid", not call.cached)
-                    yield {"for": line["for"], "role": line["role"], "model": line.get("model", ""), "paid": bool(paid), "call": call}
-                except (KeyError, TypeError, AttributeError, ValidationError) as error:
-                    told = (
-                        f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else repr(error)
-                    )
-                    raise CaseError(f"{self.path}, line {number}, is no call ({told[:120]}); restore the file from a copy") from None
+    def lines(self) -> Iterator[Line]:
+        """Every line, in the order in which the calls finished."""
+        return (line for _, line in self._lines())
 
     def texts(self, keys: Iterable[str]) -> dict[str, str]:
         """The replies of calls by key, as far as they are here."""
         wanted = set(keys)
-        return {line["call"].key: line["call"].text for line in self.lines() if line["call"].key in wanted}
+        return {line.key: line.call.text for line in self.lines() if line.key in wanted}
+
+    def _lines(self) -> Iterator[tuple[int, Line]]:
+        """Every line with its offset."""
+        for number, (offset, data) in enumerate(self._opened() or (), start=1):
+            try:
+                yield offset, Line.model_validate(json_line(data, self.path, number))
+            except ValidationError as error:
+                raise damaged(error, self.path, number) from None
 
     def _read(self) -> None:
         """Sum up what is on record, once."""
         if self._sums is not None:
             return
         self._sums, self._found = {}, {}
-        for line, offset in zip(self.lines(), self._offsets(), strict=False):
-            self._count({**line, "call": line["call"].model_dump()})
-            if self._open(line["for"]):
-                self._found[_name(line["for"], line["call"].key)] = offset
+        for offset, line in self._lines():
+            self._count(line.place, line.role, line.model, line.call, line.paid)
+            if self._unfinished(work := line.place[:3]):
+                self._found.setdefault(work, {})[line.place, line.key] = offset
 
-    def _count(self, line: dict[str, Any]) -> None:
-        """Add a line to the sums, by kind, id and stage of its place, role and model."""
-        if line["paid"] and self._sums is not None:
-            kind, of, *rest = line["for"]
-            stage = rest[kind == "score"]  # the place of a score names its split as well
-            where = tuple(map(str, (kind, of, stage, line["role"], line["model"])))
-            call = {"key": "", "model": "", "messages": (), "sampling": {}, "text": ""} | {
-                name: line["call"].get(name) for name in ("prompt_tokens", "completion_tokens", "cost")
-            }
-            self._sums[where] = self._sums.get(where, Spent()) + Spent.of(Call.model_construct(**call))
-
-    def _offsets(self) -> Iterator[int]:
-        return (offset for offset, _ in self._opened() or ())
+    def _count(self, place: Place, role: Role, model: str, call: Call, paid: bool) -> None:
+        """Add a call to the sums, by kind, id and stage of its place, role and model."""
+        if paid and self._sums is not None:
+            stage = place[2] if place[0] == "step" else place[3]
+            where = (*place[:2], stage, role, model)
+            self._sums[where] = self._sums.get(where, Spent()) + Spent.of(call)
 
     def _opened(self) -> Lines | None:
         if self._file is None and self.folder.has(NAME):
@@ -125,11 +135,3 @@ class Ledger:
             self._file = self.folder.open(NAME, writable=True)
             self._file.mend(b'{"for": ')
         return self._file
-
-
-def _name(place: Place, key: str) -> str:
-    return json.dumps([place, key], ensure_ascii=False)
-
-
-def _call(line: dict[str, Any], **more: Any) -> Call:
-    return Call(key=line["key"], **{**line["call"], **more})

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 from gradbook.records import Answer, Score
 from gradbook.stats import mean_interval, mean_of_shares, wilson
@@ -66,7 +67,7 @@ class Metrics:
     cut_off: Share
     no_reply: Share
     recall: dict[str, Share]
-    confusion: Counter
+    confusion: Counter[tuple[str, str]]
     length: Mean
     tokens: Mean
     judged: bool = False
@@ -87,6 +88,13 @@ class Metrics:
         """The 95 % interval of `balanced`, from the Wilson interval of each class (Newcombe 1998; Zou and Donner 2008)."""
         return mean_of_shares([(s.value, *s.interval) for s in self.recall.values() if s.total])
 
+    def shown(self, most: int = 30) -> tuple[list[str], str]:
+        """The classes to show, all or of more than `most` those with the most examples, and a sentence on the others ("" for none)."""
+        if len(self.recall) <= most:
+            return list(self.recall), ""
+        common = nlargest(most, (label for label, share in self.recall.items() if share.total), key=lambda label: self.recall[label].total)
+        return common, f"Of {len(self.recall):,} classes the {len(common)} with the most examples are shown."
+
     def confused(self, true: str, answered: str) -> Share:
         """How often class `true` was answered `answered`, out of all that are `true`."""
         return Share(self.confusion[true, answered], self.recall[true].total)
@@ -96,8 +104,11 @@ class Metrics:
         """Metrics of answers (of a `Score` or of a step's predictions) against the task's true labels."""
         confusion = Counter(pair for answer in answers for pair in _pairs(answer, task))
         judged = any(answer.target for answer in answers)
-        labels = VERDICTS if judged else task.labels
-        recall = {label: Share(confusion[label, label], sum(n for (true, _), n in confusion.items() if true == label)) for label in labels}
+        totals: Counter[str] = Counter()
+        for (true, _), count in confusion.items():
+            totals[true] += count
+        none, labels = Share(0, 0), VERDICTS if judged else task.labels
+        recall = {label: Share(confusion[label, label], totals[label]) if label in totals else none for label in labels}
         return cls(
             accuracy=Share(sum(answer.correct for answer in answers), len(answers)),
             unparsed=Share(sum(answer.answer is None and answer.lost is None for answer in answers), len(answers)),

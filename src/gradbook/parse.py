@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from gradbook.errors import CaseError
@@ -32,6 +33,16 @@ def json_line(data: bytes, path: Path | str, number: int) -> Any:
     except (ValueError, RecursionError) as error:
         why = str(error)[:120].replace("at line 1 column", "at column")
         raise CaseError(f"{path}, line {number}, is damaged ({why}); restore the file from a copy") from None
+
+
+def damaged(error: ValidationError, path: Path | str, number: int) -> CaseError:
+    """What is wrong with a line that is JSON; a kind or a field that this version does not know was written by a newer one."""
+    first = error.errors()[0]
+    if first["type"] in ("extra_forbidden", "union_tag_invalid"):
+        unknown = first["loc"][-1] if first["type"] == "extra_forbidden" else first["ctx"]["tag"]
+        return CaseError(f"{path}, line {number}, holds {str(unknown)[:40]!r}, which this gradbook does not know: install a newer gradbook")
+    where = ".".join(map(str, first["loc"]))[:60]
+    return CaseError(f"{path}, line {number}, is damaged ({where!r}: {first['msg'][:120]}); restore the file from a copy")
 
 
 def toml(data: bytes, path: Path | str) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """The one way in which a method blocks: its work runs on gradbook's loop behind a progress bar that names what runs and counts calls."""
 
 import warnings
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tqdm.auto import tqdm
 
 from gradbook import background
 from gradbook.runner import Runner
 
+P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -28,3 +31,15 @@ def wait(runner: Runner, work: Coroutine[Any, Any, T]) -> T:
     while runner.notices:
         warnings.warn(runner.notices.pop(0), stacklevel=3)
     return result
+
+
+def blocking(twin: Callable[Concatenate[S, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[S, P], T]:
+    """The method of a case that waits for its coroutine twin."""
+
+    @wraps(twin)
+    def method(case: Any, *args: P.args, **named: P.kwargs) -> T:
+        return wait(case.runner, twin(case, *args, **named))
+
+    method.__name__ = twin.__name__.removeprefix("a")
+    method.__qualname__ = twin.__qualname__.replace(twin.__name__, method.__name__)
+    return method

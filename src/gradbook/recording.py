@@ -8,23 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gradbook import effects, settings, tables
+from gradbook import comparing, settings, tables
 from gradbook.edits import superseded
-from gradbook.effects import Comparison
 from gradbook.errors import CaseError, MethodError
 from gradbook.files import Folder
 from gradbook.journal import NAME, Journal, ScoreEntry, State
-from gradbook.ledger import Ledger, Place
+from gradbook.ledger import Ledger, Work
 from gradbook.loop import Method
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.stages import Subject
 from gradbook.metrics import Metrics
 from gradbook.records import (
-    STAGES,
     Edit,
-    EditField,
     Question,
-    Replace,
     Role,
     Score,
     Spent,
@@ -48,6 +44,25 @@ class Change:
     step: int
     edit: Edit
     superseded: bool
+
+
+@dataclass(frozen=True)
+class Scorable:
+    """What can be scored on a split: a prompt of the task, or with `judged` and `method` a critic's on that prompt's outputs, by the model
+    `judged_model`."""
+
+    prompt: str
+    judged: str | None = None
+    judged_model: str | None = None
+    method: Method | None = None
+
+    def question(self, split: SplitName, replicate: int, model: str, task: Task) -> Question:
+        """What its score is filed under, where the model with the id `model` answers."""
+        asked: dict[str, Any] = {"prompt": sha256(self.prompt), "split": split, "replicate": replicate, "model": model}
+        if self.judged is None or self.method is None:
+            return Question(form=task.form, **asked)
+        form = short_id(*CriticTask.form(self.method))
+        return Question(judged=sha256(self.judged), judged_model=self.judged_model, form=form, **asked)
 
 
 class Recording:
@@ -122,12 +137,13 @@ class Recording:
         """The SHA-256 of the journal as it is now."""
         return hashlib.sha256(self._folder.read(NAME)).hexdigest()
 
-    def __getitem__(self, step: int) -> Step:
-        """The step with this id, as far as it has run."""
+    def __getitem__(self, step: Step | int) -> Step:
+        """The step with this id, or the present state of a step, as far as it has run."""
+        id = step.id if isinstance(step, Step) else step
         try:
-            return self._state.steps[step]
+            return self._state.steps[id]
         except KeyError:
-            raise CaseError(f"{self.path} has no step {step}; its steps are 0 to {len(self) - 1}") from None
+            raise CaseError(f"{self.path} has no step {id}; its steps are 0 to {len(self) - 1}") from None
 
     def __iter__(self) -> Iterator[Step]:
         """All steps, in the order in which they were begun; the root, step 0, first."""
@@ -149,7 +165,7 @@ class Recording:
 
     def method_of(self, step: Step | int) -> Method:
         """The method that a step follows, a branch that of its origin."""
-        return self._method(self._state.method_of[self._step(step).id])
+        return self._method(self._state.method_of[self[step].id])
 
     def _method(self, place: int) -> Method:
         if place not in self._methods:
@@ -161,7 +177,7 @@ class Recording:
 
     def subject(self, step: Step | int) -> Subject:
         """What a step's prompt is for: the task, or for a critic's step to judge the outputs of the step before."""
-        step = self._step(step)
+        step = self[step]
         if step.variable == "prompt" or step.parent is None:
             return self.task
         return CriticTask(self.task, self.method_of(step), {p.example: p for p in self[step.parent].predict or ()})
@@ -173,7 +189,7 @@ class Recording:
 
     def models_of(self, step: Step | int) -> dict[Stage, dict[Role, dict[str, Any]]]:
         """The models that a step's stages asked, by stage and role; empty for a stage that asked none."""
-        made = self._state.made_by[self._step(step).id]
+        made = self._state.made_by[self[step].id]
         return {stage: {role: self._facts(id) for role, id in models.items()} for stage, models in made.items()}
 
     def shown_model(self, variable: Variable = "prompt") -> dict[str, Any] | None:
@@ -194,49 +210,43 @@ class Recording:
 
     def replicates(self, step: Step | int, stage: Stage) -> dict[int, Step]:
         """The replicates of a step that are fresh from a stage on, by their number."""
-        found = self._state.replicates.get((self._step(step).id, stage), {})
+        found = self._state.replicates.get((self[step].id, stage), {})
         return {number: self[id] for number, id in sorted(found.items())}
 
     def changes(self, step: Step | int) -> list[Change]:
         """Every edit on the way from the first origin to a step, in order."""
-        line = [self._step(step)]
+        line = [self[step]]
         while (origin := line[-1].origin) is not None:
             line.append(self[origin])
         made = [(at, edit) for at in reversed(line) if at.replicate_of is None for edit in at.edits]
-        return [Change(at.id, edit, superseded(edit, line[0])) for at, edit in made]
-
-    def edit_at(self, step: Step | int, field: EditField, position: str = "", index: int = 0) -> Replace | None:
-        """The last replacement on the way to a step of what stands at a place there, or None."""
-        place = (field, position, index)
-        found = [
-            c.edit for c in self.changes(step) if isinstance(c.edit, Replace) and (c.edit.field, c.edit.position, c.edit.index) == place
-        ]
-        return found[-1] if found and not superseded(found[-1], self._step(step)) else None
+        return [Change(at.id, edit, superseded(edit, line[0], at)) for at, edit in made]
 
     # --- scores --------------------------------------------------------------------------------------------------------
+
+    def scorable(self, step: Step | int, split: SplitName, variable: Variable | None = None) -> Scorable:
+        """What a step ends with, to be scored on a split: its own variable's prompt, or that of the other one."""
+        step = self[step]
+        if (variable or step.variable) == "prompt":
+            return Scorable(step.ends_with("prompt"))
+        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.outputs_by(step, split), self.method_of(step))
 
     def question(
         self, step: Step | int, split: SplitName, replicate: int = 0, variable: Variable | None = None, model: str | None = None
     ) -> Question:
         """What a score of the prompt that a step ends with is of; by default of the model whose scores are shown."""
-        step = self._step(step)
-        variable = variable or step.variable
+        variable = variable or self[step].variable
         if model is None:
             model = (self.shown_model(variable) or {"id": ""})["id"]
-        asked = Question(prompt=sha256(step.ends_with(variable)), split=split, replicate=replicate, model=model, form=self.task.form)
-        if variable == "prompt":
-            return asked
-        judged = {"judged": sha256(step.ends_with("prompt")), "judged_model": self.outputs_by(step, split)}
-        return asked.model_copy(update=judged | {"form": short_id(*CriticTask.form(self.method_of(step)))})
+        return self.scorable(step, split, variable).question(split, replicate, model, self.task)
 
     def outputs_by(self, step: Step | int, split: SplitName) -> str:
         """The id of the model whose outputs on a split a step's critic judges: the one whose outputs it learned from, where those of the
         split are on record, else the one whose scores are shown."""
-        step = self._step(step)
+        step = self[step]
         batch = step if step.variable == "prompt" or step.parent is None else self[step.parent]
         made = self._state.made_by[batch.id].get("predict", {}).get("task", "")
-        question = Question(prompt=sha256(step.ends_with("prompt")), split=split, model=made, form=self.task.form)
-        return made if question in self._state.scores else self._preferred.get("prompt") or (self.shown_model() or {"id": made})["id"]
+        on_record = Scorable(step.ends_with("prompt")).question(split, 0, made, self.task) in self._state.scores
+        return made if on_record else self._preferred.get("prompt") or (self.shown_model() or {"id": made})["id"]
 
     def scored(
         self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
@@ -245,18 +255,19 @@ class Recording:
 
         A critic's step is scored by its verdicts on the outputs of its time; `variable` asks for the other prompt.
         """
-        entry = self._entry(self._step(step), split, replicate, variable)
+        entry = self.entry(self[step], split, replicate, variable)
         return entry.score if entry else None
 
     def metrics(
         self, step: Step | int, split: SplitName = "validation", replicate: int = 0, variable: Variable | None = None
     ) -> Metrics | None:
         """The metrics of a recorded score, or None where it was never scored."""
-        step = self._step(step)
+        step = self[step]
         question = self.question(step, split, replicate, variable)
         return self.metrics_on(question) if step.done and question in self._state.scores else None
 
-    def _entry(self, step: Step, split: SplitName, replicate: int, variable: Variable | None) -> ScoreEntry | None:
+    def entry(self, step: Step, split: SplitName, replicate: int = 0, variable: Variable | None = None) -> ScoreEntry | None:
+        """What is on record of a score, its answers on disk."""
         return self._state.scores.get(self.question(step, split, replicate, variable)) if step.done else None
 
     def recorded_questions(self) -> list[Question]:
@@ -293,125 +304,15 @@ class Recording:
             raise CaseError(f"no step of {self.path} is scored on {split}; score one with case.score(step, {split!r})")
         return self[max(found, key=lambda step: (found[step], -step))]
 
-    # --- comparisons ---------------------------------------------------------------------------------------------------
-
-    def default_split(self, *steps: Step | int) -> SplitName:
-        """The split to compare steps on: one that no selection on the way to them has looked at."""
-        return "test" if any(self.chosen_on_validation(step) for step in steps) else "validation"
-
-    def chosen_on_validation(self, step: Step | int) -> bool:
-        """Whether a selection on the way to a step, or by its method, looks at the validation split."""
-        here: Step | None = self._step(step)
-        while here is not None:
-            if here.parent is None:
-                return self.method.validates if here.id == self._step(step).id else False
-            if self.method_of(here).validates:
-                return True
-            here = self[here.parent]
-        return False
-
-    def compare(
-        self,
-        before: Step | int,
-        after: Step | int,
-        split: SplitName | None = None,
-        *,
-        replicates: int | None = None,
-        across_models: bool = False,
-    ) -> Comparison:
-        """Compare two steps on the same examples, with the replicates that are on record.
-
-        Args:
-            before, after: steps, or their ids.
-            split: "train", "validation" or "test"; by default one that no selection has looked at.
-            replicates: at most so many runs without a change; by default all there are.
-            across_models: compare although different models made the two arms; the verdict says so.
-
-        Raises:
-            CaseError: a step is not done, a score is missing, or the arms were made by different models.
-        """
-        split = split or self.default_split(before, after)
-        found = self.comparison(before, after, split, replicates, across_models)
-        if found is None:
-            a, b = self._step(before).id, self._step(after).id
-            raise CaseError(
-                f"steps {a} and {b} are not both scored on {split} by one model; open the case with gb.Case and a model to score them"
-            )
-        return found
-
-    def comparison(
-        self, before: Step | int, after: Step | int, split: SplitName, replicates: int | None = None, across_models: bool = False
-    ) -> Comparison | None:
-        """The comparison as far as it is on record, or None where a score is missing."""
-        a, b = self._step(before), self._step(after)
-        mixed = self._comparable(a, b, across_models)
-        first, second = self._entry(a, split, 0, b.variable), self._entry(b, split, 0, None)
-        if first is None or second is None:
-            return None
-        stage = effects.rerun_from(a, b, self.method_of(b))
-        floors = [self._floor(step, b.variable, stage, split, replicates) for step in (a, b)]
-        return Comparison(
-            before_step=a.id,
-            after_step=b.id,
-            split=split,
-            before=self.metrics_on(self.question(a, split, 0, b.variable)),
-            after=self.metrics_on(self.question(b, split)),
-            flips=tuple(effects.flips(first.score, second.score)),
-            floor=(first.right / first.total, *floors[0]),
-            after_floor=(second.right / second.total, *floors[1]),
-            resampled=stage,
-            model=(self.shown_model(b.variable) or {"name": "unknown"})["name"],
-            chosen_here=split == "validation" and (self.chosen_on_validation(a) or self.chosen_on_validation(b)),
-            mixed=mixed,
-        )
-
-    def _floor(self, step: Step, variable: Variable, stage: Stage | None, split: SplitName, most: int | None) -> list[float]:
-        """Accuracies of a step's replicates that are on record."""
-        if stage is None:
-            entries, number = [], 1
-            while entry := self._entry(step, split, number, variable):
-                entries.append(entry)
-                number += 1
-        else:
-            entries = [e for number, s in self.replicates(step, stage).items() if (e := self._entry(s, split, number, None))]
-        return [entry.right / entry.total for entry in entries][:most]
-
-    def _comparable(self, before: Step, after: Step, across_models: bool) -> tuple[str, ...]:
-        """The names of the models that made the two arms, where they are different ones.
-
-        Raises:
-            CaseError: a step is not done, a critic is set against none, or the models differ and `across_models` is not set.
-        """
-        for step in (before, after):
-            if not step.done:
-                raise CaseError(f"step {step.id} is not done; run its stages first")
-        if after.variable == "critic" and not before.ends_with("critic"):
-            raise CaseError(
-                f"step {after.id} is of the critic, and step {before.id} has none: compare it with a step that was evaluated by a critic"
-            )
-        if before.parent != after.parent or before.id == after.id:
-            return ()  # a step and one after it: the second was not made in place of the first
-        made = [self._state.made_by[step.id] for step in (before, after)]
-        differ = [stage for stage in STAGES if made[0].get(stage) and made[1].get(stage) and made[0][stage] != made[1][stage]]
-        if not differ:
-            return ()
-        names = tuple(" and ".join(dict.fromkeys(self._facts(id)["name"] for id in arm[differ[0]].values())) for arm in made)
-        if not across_models:
-            raise CaseError(
-                f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so they differ by that as well: make "
-                f"both with one model, as with case.replicate({before.id}, {differ[0]!r}), or ask for just that with across_models=True"
-            )
-        return names
-
     # --- notes, time and money -----------------------------------------------------------------------------------------
 
     def note(self, step: Step | int) -> str:
         """The note on a step, in Markdown."""
-        return self._state.notes.get(self._step(step).id, "")
+        return self._state.notes.get(self[step].id, "")
 
     def seconds(self, step: Step | int) -> float:
         """The wall time of a step's stages so far, in seconds."""
-        return self._state.seconds.get(self._step(step).id, 0.0)
+        return self._state.seconds.get(self[step].id, 0.0)
 
     @property
     def spent(self) -> Spent:
@@ -420,15 +321,14 @@ class Recording:
 
     def spent_on(self, step: Step | int) -> Spent:
         """What the stages of a step have cost so far."""
-        return self._ledger.spent("step", self._step(step).id)
+        return self._ledger.spent("step", self[step].id)
 
-    def _unfinished(self, place: Place) -> bool:
-        """Whether the stage or score that a call was made for is not on record yet."""
-        kind, of, *rest = place
-        if kind == "step":
-            step = self._state.steps.get(of)
-            return step is not None and getattr(step, str(rest[0]), None) is None
-        return of not in self._state.question_ids
+    def _unfinished(self, work: Work) -> bool:
+        """Whether a stage or score is not on record yet."""
+        if work[0] == "score":
+            return work[1] not in self._state.question_ids
+        step = self._state.steps.get(work[1])
+        return step is not None and getattr(step, work[2]) is None
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 
@@ -458,38 +358,14 @@ class Recording:
 
         return export(self, path, annotations)
 
-    def steps(self) -> pd.DataFrame:
-        """One row a step: where it stands in the tree, its method and edits, the accuracy of the task's prompt on each split and
-        on the step's batch, a critic's agreement with the gold answers there, prompt, seconds, note, and the model that scored."""
-        return tables.steps(self)
-
-    def predictions(self) -> pd.DataFrame:
-        """One row an example of a step's batch: input, target, output, answer, evaluation and critiques."""
-        return tables.predictions(self)
-
-    def training(self, step: Step | int | None = None) -> pd.DataFrame:
-        """One row a score of the whole training split on the line of steps to `step` (by default the current one).
-
-        Where the method has `train_every`, at those epochs; without, wherever `score(step, "train")` was asked for.
-
-        Columns: step, batches, epoch, then metrics as in `scores`.
-        """
-        return tables.training(self, self.current if step is None else self._step(step))
-
-    def scores(self) -> pd.DataFrame:
-        """One row a score, of any model: prompt (SHA-256), the steps that end with it, split, replicate, model and metrics, shares 0 to 1.
-
-        low and high are the Wilson interval of the accuracy at 95 %; length is in characters, both it and tokens a mean.
-        """
-        return tables.scores(self)
+    steps, predictions, training, scores = tables.steps, tables.predictions, tables.training, tables.scores
+    compare, comparison = comparing.compare, comparing.comparison
+    default_split, chosen_on_validation = comparing.default_split, comparing.chosen_on_validation
 
     def calls(self) -> pd.DataFrame:
         """One row a call: what it was made for, role, model, whether this case paid it, messages, text, tokens, seconds, cost."""
         rows = [
-            {"for": "/".join(map(str, line["for"])), "role": line["role"], "paid": line["paid"], **line["call"].model_dump()}
+            {"for": "/".join(map(str, line.place)), "role": line.role, "paid": line.paid, **line.call.model_dump()}
             for line in self._ledger.lines()
         ]
         return pd.DataFrame(rows)
-
-    def _step(self, step: Step | int) -> Step:
-        return self[step if isinstance(step, int) else step.id]

@@ -4,7 +4,9 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gradbook.parse import whole
 
 Stage = Literal["predict", "evaluate", "output_critique", "prompt_critique", "rewrite", "select"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -39,6 +41,11 @@ class Example(Record):
     id: str
     input: str
     target: str
+
+    @field_validator("*")
+    @classmethod
+    def _mended(cls, text: str) -> str:
+        return whole(text)
 
 
 class Call(Record):
@@ -184,22 +191,87 @@ class Replace(_Edit):
     before: str | None = None
 
 
-class Drop(_Edit):
-    """Leave a critique out."""
+class _Named(_Edit):
+    """A perturbation that was asked for by its name; what it writes follows from what stands there when it runs."""
 
-    kind: Literal["drop"] = "drop"
     by: Literal["hand", "name"] = "name"
 
 
-class Double(_Edit):
+class Drop(_Named):
+    """Leave out what a stage gave."""
+
+    kind: Literal["drop"] = "drop"
+
+
+class Double(_Named):
     """Say a critique `times` times in place of once."""
 
     kind: Literal["double"] = "double"
     times: int = Field(default=2, ge=2, le=20)
-    by: Literal["hand", "name"] = "name"
 
 
-Edit = Annotated[Replace | Drop | Double, Field(discriminator="kind")]
+class Relabel(_Named):
+    """Show another label in the feedback: a wrong one, none, or that of the example `other`."""
+
+    kind: Literal["relabel"] = "relabel"
+    field: Literal["label"] = "label"
+    to: Literal["wrong", "none", "other"]
+    other: int | str | None = None
+
+
+class Swap(_Named):
+    """Exchange the texts of two examples."""
+
+    kind: Literal["swap"] = "swap"
+    other: int | str
+
+
+class Take(_Named):
+    """Put the text of the example `other` in another step in the place; `text` is what stood there."""
+
+    kind: Literal["take"] = "take"
+    step: int
+    other: int | str
+    text: str
+
+
+class Cut(_Named):
+    """Leave sentence number `sentence` (from 0) of a text out, or with `keep` all the others."""
+
+    kind: Literal["cut"] = "cut"
+    sentence: int = Field(ge=0)
+    keep: bool = False
+
+
+class Blank(_Named):
+    """Put nothing in the place of a text, or with `filler` as many words that say nothing: a placebo."""
+
+    kind: Literal["blank"] = "blank"
+    filler: bool = False
+
+
+class Strength(_Named):
+    """Say how strongly a critique is to be followed: 0 "hardly" to 4 "drastically"."""
+
+    kind: Literal["strength"] = "strength"
+    strength: int = Field(ge=0, le=4)
+
+
+class Shuffle(_Named):
+    """Put what a stage gave in another order, drawn by `seed`."""
+
+    kind: Literal["shuffle"] = "shuffle"
+    seed: int = 0
+
+
+class Reword(_Named):
+    """Let a model say the opposite of a text, or the same in other words."""
+
+    kind: Literal["reword"] = "reword"
+    how: Literal["negate", "paraphrase"]
+
+
+Edit = Annotated[Replace | Drop | Double | Relabel | Swap | Take | Cut | Blank | Strength | Shuffle | Reword, Field(discriminator="kind")]
 """A perturbation: one change to a step, by hand or by name, as the journal keeps it and the runner executes it at its stage."""
 
 
@@ -280,8 +352,6 @@ class Question(Record):
     fresh samples, of a critic for fresh verdicts on the same outputs. `model` is the id of the model that answers (identity and
     sampling), `form` of the form in which it is asked and read.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str
     judged: str | None = None

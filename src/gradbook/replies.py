@@ -144,7 +144,9 @@ _LINE = rf"[*_#> ]*+(?:here it is|here you go|{_HERE}{_NAMED}|(?:the |your |my )
 _ANNOUNCED = re.compile(rf"\A(?:(?:{_SURE}[.!:,]+\s*+)?{_LINE}|{_SURE}[.!:]+(?:\s*\n\s*|\s*(?=[<`\"“])))", re.IGNORECASE)
 _DID = r"(?:note:? )?(?:that )?i(?:['’]ve| have)? (?:\w+ed|kept|made|put|wrote)\b"
 _IS = r"(?:this|the) (?:new |revised |updated |improved )?(?:version|prompt) (?:now|is|has|adds|keeps|includes|makes)\b"
-_REMARK = re.compile(rf"\s*\n[*_#> ]*(?:{_DID}|{_IS}|let me know\b|(?:key )?changes(?: made)?[:*])", re.IGNORECASE)
+_BYE = r"let me know\b|feel free to\b|(?:i )?hope (?:this|it|that) \w+s\b"
+_REMARK = re.compile(rf"\s*\n[*_#> ]*(?:{_DID}|{_IS}|{_BYE}|(?:key )?changes(?: made)?[:*])", re.IGNORECASE)
+_PARTING = re.compile(rf"\n[ \t]*\n[*_#> ]*(?:{_DID}|{_BYE})[^\n]{{0,300}}\Z", re.IGNORECASE)
 _FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(\w*)[^\n`]*\n")
 _TAG = re.compile(r"<((?:\w+[_-])?prompt|answer|output|response|result|rewrite|paraphrase|improved_variable)>", re.IGNORECASE)
 
@@ -154,11 +156,14 @@ def unwrap(text: str, quoted: bool = False) -> str:
 
     The pair is a code fence, tags as `<prompt>` and `</prompt>`, backticks, and where the text was shown in quotation marks (`quoted`) such
     marks. It must embrace the whole, and nothing may stand round it but the line that announces it, as "Sure! Here is the new prompt:", and
-    below it a short remark on it, as "I kept …". What could as well be part of the text stays: one that begins or ends with a block of its
-    own, or that speaks of a tag, is given back whole.
+    below it a short remark on it, as "I kept …"; where that line stands, the pair may be missing. What could as well be part of the text
+    stays: one that begins or ends with a block of its own, or that speaks of a tag, is given back whole.
     """
     inside = embraced(text, quoted)
-    return _ANNOUNCED.sub("", text.strip()).strip() if inside is None else inside
+    if inside is not None:
+        return inside
+    body, announced = _ANNOUNCED.subn("", text.strip())
+    return (_PARTING.sub("", body) if announced else body).strip()
 
 
 def embraced(text: str, quoted: bool = False) -> str | None:

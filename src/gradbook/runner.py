@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,28 +19,18 @@ from gradbook.ledger import Ledger
 from gradbook.loop import stages
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
-from gradbook.loop.stages import Ask, Context, Messages, Subject, predict_one, together
+from gradbook.loop.stages import Ask, Context, Messages, Room, Subject, predict_one, together
 from gradbook.models import Model
 from gradbook.plan import epoch_length
-from gradbook.recording import Recording
-from gradbook.records import Answer, Call, Prediction, Question, Role, Score, SplitName, Stage, Step, Variable, sha256, short_id
+from gradbook.recording import Recording, Scorable
+from gradbook.records import Answer, Call, Prediction, Question, Role, Score, SplitName, Stage, Step
 from gradbook.replies import spoken
 
 Progress = Callable[[str, int, int], None]
 """Called with what runs ("predict", "score validation"), how many calls are done and how many are asked for."""
 _MANY = 20  # replies of which not one can be read: then something else than the prompt is wrong
-_JUDGED = 4  # sets of outputs that critics judge are kept at hand
-
-
-@dataclass(frozen=True)
-class Scorable:
-    """What can be scored on a split: a prompt of the task, or with `judged` and `method` a critic's on that prompt's outputs, by the model
-    `judged_model`."""
-
-    prompt: str
-    judged: str | None = None
-    judged_model: str | None = None
-    method: Method | None = None
+_AHEAD = 256  # calls of scores that are begun at the same time, though most wait for a connection
+_JUDGED = 2  # sets of outputs that critics judge are kept at hand: those of the two arms of a comparison
 
 
 def seed_for(*parts: Any) -> int:
@@ -61,10 +51,11 @@ class Runner:
         self.case, self.task, self.journal, self.ledger, self.models = case, case.task, journal, ledger, models
         self.listeners: list[Progress] = []
         self.notices: list[str] = []
-        self._meters: dict[str, list[_Meter]] = {}
+        self._meters: dict[str, Counter[str]] = {}
         # a stage or a score that is being stopped still unwinds, and whoever asks for it again has to wait
         self._locks: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
         self._judged: dict[Question, list[Prediction]] = {}
+        self._room = Room(max([_AHEAD, *(2 * model.concurrency for model in models.values())]))
 
     @contextmanager
     def listen(self, progress: Progress) -> Iterator[None]:
@@ -134,20 +125,9 @@ class Runner:
         if step.depth % (method.train_every * epoch_length(self.task, method)) == 0:
             await self.score(Scorable(step.chosen_prompt), "train")
 
-    def scorable(self, step: Step, split: SplitName, variable: Variable | None = None) -> Scorable:
-        """What a step ends with, to be scored on a split: its own variable's prompt, or that of the other one."""
-        if (variable or step.variable) == "prompt":
-            return Scorable(step.ends_with("prompt"))
-        method = self.case.method_of(step)
-        return Scorable(step.ends_with("critic"), step.ends_with("prompt"), self.case.outputs_by(step, split), method)
-
     def question(self, what: Scorable, split: SplitName, replicate: int = 0) -> Question:
         """What the score of `what` is filed under, of the model that would make it now."""
-        asked: dict[str, Any] = {"prompt": sha256(what.prompt), "split": split, "replicate": replicate}
-        if what.judged is None or what.method is None:
-            return Question(model=self.model("task").id, form=self.task.form, **asked)
-        form = short_id(*CriticTask.form(what.method))
-        return Question(judged=sha256(what.judged), judged_model=what.judged_model, model=self.model("critic").id, form=form, **asked)
+        return what.question(split, replicate, self.model("task" if what.judged is None else "critic").id, self.task)
 
     async def score(self, what: Scorable, split: SplitName, replicate: int = 0, again: bool = False) -> Score:
         """The answers of `what` on a split, from the journal where they are, else from the model that plays the role now.
@@ -169,23 +149,32 @@ class Runner:
             subject = self._critic(what.method, await self._outputs(what, split))
         keep = {answer.example: answer for answer in known if answer.lost != "no reply"}
         started = time.monotonic()
-        with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}") as meter:
-            names = [example.id for example in self.task.split(split) if example.id not in keep]
-            predictions = await self._answers(what.prompt, subject, names, question, meter)
-        keep |= {p.example: Answer(**p.model_dump(exclude={"output"})) for p in predictions}
-        if len(names) >= _MANY and all(p.answer is None and not p.lost for p in predictions):
-            said = " ".join(predictions[0].output.split())
+        names, said = [example.id for example in self.task.split(split) if example.id not in keep], ""
+        with _Meter(self, f"score {split}" if what.judged is None else f"score critic on {split}", len(names)) as meter:
+            seeds = ("score", split) if what.judged is None else ("score", split, "critic")
+            ask = self._ask(meter, place=("score", question.id, split), seeds=seeds, replicate=lambda _: question.replicate)
+
+            async def answer(name: str) -> Answer:  # without its output, of which ten thousand would fill the memory
+                nonlocal said
+                prediction = await predict_one(subject, what.prompt, subject.example(name), ask)
+                said = prediction.output
+                return Answer(**prediction.model_dump(exclude={"output"}))
+
+            answers = await together(map(answer, names), self._room)
+        keep |= {answer.example: answer for answer in answers}
+        if len(names) >= _MANY and all(answer.answer is None and not answer.lost for answer in answers):
             self.notices.append(
-                f"none of {len(names)} replies on {split} could be read as an answer, so every one counts as wrong; one is: {said[:200]!r}"
+                f"none of {len(names)} replies on {split} could be read as an answer, so every one counts as wrong; one is: "
+                f"{' '.join(said.split())[:200]!r}"
             )
         score = Score(question=question, answers=tuple(keep[example.id] for example in self.task.split(split)))
         self._record(Scored(score=score, seconds=round(time.monotonic() - started, 3)), "task" if what.judged is None else "critic")
 
     async def _score_judged(self, what: Scorable, split: SplitName) -> Score:
         """The score of the outputs that a critic judges, on record or made now."""
-        question = Question(prompt=sha256(what.judged or ""), split=split, model=what.judged_model or "", form=self.task.form)
-        known = self.journal.state.scores.get(question)
-        return known.score if known else await self.score(Scorable(what.judged or ""), split)
+        judged = Scorable(what.judged or "")
+        known = self.journal.state.scores.get(judged.question(split, 0, what.judged_model or "", self.task))
+        return known.score if known else await self.score(judged, split)
 
     async def _outputs(self, what: Scorable, split: SplitName) -> list[Prediction]:
         """The outputs that a critic judges: from the log of calls, or where that has lost them, from the call cache."""
@@ -204,11 +193,6 @@ class Runner:
             for question in list(self._judged)[:-_JUDGED]:
                 del self._judged[question]
         return self._judged[score.question]
-
-    async def _answers(self, prompt: str, subject: Subject, names: list[str], question: Question, meter: "_Meter") -> list[Prediction]:
-        seeds = ("score", question.split) if question.judged is None else ("score", question.split, "critic")
-        ask = self._ask(meter, place=["score", question.id, question.split], seeds=seeds, replicate=lambda _: question.replicate)
-        return await together(predict_one(subject, prompt, subject.example(name), ask) for name in names)
 
     def _critic(self, method: Method, predictions: Iterable[Prediction]) -> CriticTask:
         return CriticTask(self.task, method, {prediction.example: prediction for prediction in predictions})
@@ -235,7 +219,7 @@ class Runner:
             verdicts={evaluation.example: evaluation for evaluation in verdicts},
             origin=None if step.origin is None else self.case[step.origin],
             past=tuple(self._past(step, method.momentum)),
-            ask=self._ask(meter, place=["step", step.id], seeds=seeds, replicate=step.draw),
+            ask=self._ask(meter, place=("step", step.id), seeds=seeds, replicate=step.draw),
             score=score,
             seed=self.case.seed,
         )
@@ -250,11 +234,11 @@ class Runner:
             step = before
         return found[::-1]
 
-    def _ask(self, meter: "_Meter", place: list[Any], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
+    def _ask(self, meter: "_Meter", place: tuple[Any, ...], seeds: tuple[Any, ...], replicate: Callable[[Stage], int]) -> Ask:
         async def ask(role: Role, stage: Stage, messages: Messages, *, example: str = "", index: int = 0) -> Call:
             fresh, model = replicate(stage), self.model(role)
             seed = seed_for(self.case.seed, *seeds, stage, example, index, fresh)
-            here = [*place, stage, example, index, fresh]
+            here: Any = (*place, stage, example, index, fresh)
             meter.asked(role)
             call = self.ledger.find(here, model.key(messages, seed=seed, replicate=fresh))
             if call is None:
@@ -275,33 +259,32 @@ class Runner:
 
 
 class _Meter:
-    """Counts the calls of one stage or score and the roles that were asked; those of the same name add up in the progress."""
+    """Counts the calls of a stage or score, with those of the same name that run at once, and notes which roles were asked.
 
-    def __init__(self, runner: Runner, name: str) -> None:
-        self._runner, self._name = runner, name
-        self.calls = self.finished = 0
-        self.open, self.roles = True, set[Role]()
+    `calls` is how many there will be, where that is known before they are asked for.
+    """
+
+    def __init__(self, runner: Runner, name: str, calls: int = 0) -> None:
+        self._runner, self._name, self._calls, self.roles = runner, name, calls, set[Role]()
+        self._counts = runner._meters.setdefault(name, Counter())
 
     def __enter__(self) -> "_Meter":
-        self._runner._meters.setdefault(self._name, []).append(self)
+        self._counts.update(open=1, asked=self._calls)
         return self
 
     def __exit__(self, *_: object) -> None:
-        together = self._runner._meters[self._name]
-        self.open = False
-        if not any(meter.open for meter in together):
+        self._counts["open"] -= 1
+        if not self._counts["open"]:
             del self._runner._meters[self._name]
 
     def asked(self, role: Role) -> None:
-        self.calls += 1
         self.roles.add(role)
-        self._tell()
+        self._tell(asked=0 if self._calls else 1)
 
     def done(self) -> None:
-        self.finished += 1
-        self._tell()
+        self._tell(done=1)
 
-    def _tell(self) -> None:
-        together = self._runner._meters.get(self._name, [])
+    def _tell(self, **more: int) -> None:
+        self._counts.update(more)
         for progress in self._runner.listeners:
-            progress(self._name, sum(m.finished for m in together), sum(m.calls for m in together))
+            progress(self._name, self._counts["done"], self._counts["asked"])

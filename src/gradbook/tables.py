@@ -1,4 +1,4 @@
-"""A case as DataFrames."""
+"""A case as DataFrames; `steps`, `predictions`, `training` and `scores` are methods of `Recording`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def steps(case: "Recording") -> pd.DataFrame:
-    """One row a step; see `Recording.steps`."""
+    """One row a step: where it stands in the tree, its method and edits, the accuracy of the task's prompt on each split and
+    on the step's batch, a critic's agreement with the gold answers there, prompt, seconds, note, and the model that scored."""
     scored_by = (case.shown_model() or {"name": None})["name"]
     rows = [
         {
@@ -45,12 +46,15 @@ def steps(case: "Recording") -> pd.DataFrame:
 
 
 def predictions(case: "Recording") -> pd.DataFrame:
-    """One row an example of a step's batch; see `Recording.predictions`."""
+    """One row an example of a step's batch: input, target, output, answer, evaluation and critiques."""
     return pd.DataFrame([_row(case, step, name) for step in case for name in step.batch])
 
 
 def scores(case: "Recording") -> pd.DataFrame:
-    """One row a score; see `Recording.scores`."""
+    """One row a score, of any model: prompt (SHA-256), the steps that end with it, split, replicate, model and metrics, shares 0 to 1.
+
+    low and high are the Wilson interval of the accuracy at 95 %; length is in characters, both it and tokens a mean.
+    """
     by_prompt: dict[tuple[str, str | None], list[int]] = {}
     for step in case:
         question = case.question(step, "test")
@@ -71,9 +75,14 @@ def scores(case: "Recording") -> pd.DataFrame:
     )
 
 
-def training(case: "Recording", step: Step) -> pd.DataFrame:
-    """One row a training score on the line of steps that leads to `step`; see `Recording.training`."""
-    line = [step]
+def training(case: "Recording", step: Step | int | None = None) -> pd.DataFrame:
+    """One row a score of the whole training split on the line of steps to `step` (by default the current one).
+
+    Where the method has `train_every`, at those epochs; without, wherever `score(step, "train")` was asked for.
+
+    Columns: step, batches, epoch, then metrics as in `scores`.
+    """
+    line = [case.current if step is None else case[step]]
     while line[-1].parent is not None:
         line.append(case[line[-1].parent])
     rows = []
@@ -130,7 +139,7 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
         "no_reply": metrics.no_reply.value,
         "length": metrics.length.value,
         "tokens": metrics.tokens.value,
-    } | {f"recall {label}": share.value for label, share in metrics.recall.items()}
+    } | {f"recall {label}": metrics.recall[label].value for label in metrics.shown()[0]}
 
 
 def _row(case: "Recording", step: Step, name: str) -> dict[str, Any]:

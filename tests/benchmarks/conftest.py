@@ -40,7 +40,7 @@ class Server:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.communicate(timeout=10)
 
 
 @pytest.fixture

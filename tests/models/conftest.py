@@ -39,7 +39,7 @@ def remote(stub: Stub) -> Callable[..., Model]:
 @pytest.fixture(scope="session")
 def small() -> str:
     """A real model of 98 MB, fetched once into the user's folder."""
-    weights.fetch("smollm2-135m", progress=False)
+    weights.fetch("smollm2-135m")
     return "smollm2-135m"
 
 

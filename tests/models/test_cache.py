@@ -63,7 +63,7 @@ def test_a_cache_that_cannot_be_used_says_so(tmp_path):
 
 
 def test_a_reply_that_cannot_be_cached_is_not_lost(stub, remote, monkeypatch):
-    def full(self, key, value, wait):
+    def full(self, key, value):
         raise ModelError("The disk is full.")
 
     monkeypatch.setattr(CallCache, "put", full)

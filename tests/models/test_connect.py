@@ -12,7 +12,7 @@ URL = "http://127.0.0.1:9/v1"
 @pytest.fixture(autouse=True)
 def no_download(monkeypatch, tmp_path):
     """Known weights count as fetched."""
-    monkeypatch.setattr(weights, "fetch", lambda name, progress=True: tmp_path / name)
+    monkeypatch.setattr(weights, "fetch", lambda name: tmp_path / f"{name}.gguf")
 
 
 def test_nothing_set_means_the_embedded_default():
@@ -68,7 +68,7 @@ def test_a_file_of_ones_own(tmp_path):
         connect(str(file))
     file.write_bytes(b"GGUF" + bytes(100))
     model = connect(str(file))
-    assert (model.name, model.kind, model.identity) == ("mine", "embedded", f"sha256:{weights.sha256(file)}")
+    assert (model.name, model.kind, model.identity) == ("mine", "embedded", f"sha256:{weights.digest(file)}")
     with pytest.raises(ModelError, match=r"cannot load .*mine.gguf"):
         model.ask("hello")
 

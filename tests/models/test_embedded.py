@@ -6,7 +6,7 @@ import pytest
 
 from gradbook import background
 from gradbook.errors import ModelError
-from gradbook.models import connect, embedded
+from gradbook.models import Budget, connect, embedded
 from models.conftest import together, user
 
 pytestmark = pytest.mark.embedded
@@ -22,17 +22,37 @@ def test_it_answers_and_is_repeatable(small):
 
 
 def test_connections_share_one_server(small):
-    for role in ("critic", "optimizer"):
-        connect(small, sampling={"max_tokens": 2}).ask(role)
-    assert len({server.path for server in embedded._servers.values()}) == len(embedded._servers) == 1
-    server = next(iter(embedded._servers.values()))
-    assert server.url.startswith("http://127.0.0.1:")
-    assert server.key not in repr(server)
+    connect(small, sampling={"max_tokens": 2}).ask("critic")
+    before = dict(embedded._servers)
+    connect(small, sampling={"max_tokens": 2}).ask("optimizer")
+    assert embedded._servers == before
+    address, _ = next(iter(embedded._servers.values()))
+    assert address.public.startswith("http://127.0.0.1:")
+    assert address.key.get_secret_value() not in repr(address)
 
 
-def test_a_prompt_that_is_too_long(small):
-    with pytest.raises(ModelError, match="too long for the context of smollm2-135m"):
-        connect(small, retries=0).ask("word " * 9000)
+def test_a_prompt_that_leaves_no_room_for_its_reply_is_told_before_it_is_sent(small):
+    fitting = connect(small, context=512, cache=False, sampling={"max_tokens": 4})
+    call = together(fitting.complete(user("word " * 100)))[0]
+    longest = 512 - call.prompt_tokens
+    budget = Budget(tokens=2000)
+    full = connect(small, context=512, cache=False, sampling={"max_tokens": longest + 1}, budget=budget)
+    with pytest.raises(ModelError) as caught:
+        full.ask("word " * 100)
+    assert str(caught.value) == (
+        f"The prompt has {call.prompt_tokens} tokens and its reply may have {longest + 1}, but the context of smollm2-135m holds 512; "
+        "shorten the prompt, use a smaller batch, lower max_tokens, or connect with context=513 or more."
+    )
+    assert (full.spent.calls, budget.spent.calls) == (0, 0)
+    with pytest.raises(ModelError, match=r"The prompt has 9,0.. tokens and its reply may have 512, but the context .* holds 4,096"):
+        connect(small).ask("word " * 9000)
+
+
+def test_a_reply_may_fill_the_context(small):
+    model = connect(small, context=512, cache=False, sampling={"max_tokens": 4})
+    room = 512 - together(model.complete(user("word " * 460)))[0].prompt_tokens
+    call = together(connect(small, context=512, cache=False, sampling={"max_tokens": room}).complete(user("word " * 460)))[0]
+    assert call.prompt_tokens + call.completion_tokens <= 512
 
 
 def test_cancelling_really_cancels(small):

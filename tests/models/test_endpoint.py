@@ -95,7 +95,7 @@ def test_cancelling_keeps_what_was_sent_and_drops_what_was_not():
         stub.wait_for(2)
         work.cancel()
         background.run(asyncio.sleep(0))
-        assert not model._flights
+        assert [flight.sent for flight in model._flights.values()] == [True, True], "what was not sent is forgotten"
         stub.open_gate()
         wait_until(lambda: model.spent.calls == 2)
         assert [call.cached for call in landed] == [False, False], "who was stopped has paid and is told so"
@@ -122,6 +122,20 @@ def test_a_call_after_a_stop_does_not_join_what_hangs_and_has_its_slot(stub, rem
     assert model.ask("a").startswith("reply")
     assert time.monotonic() - began < 2
     assert len(stub.requests) == 2
+
+
+def test_what_was_stopped_and_asked_for_again_is_paid_once():
+    with Stub(gate=True) as stub:
+        model = connect("stub", base_url=stub.url, concurrency=3, cache=False)
+        work = background.submit(_gather([model.complete(user(str(i))) for i in range(6)]))
+        stub.wait_for(3)
+        work.cancel()
+        again = background.submit(_gather([model.complete(user(str(i))) for i in range(6)]))
+        background.run(asyncio.sleep(0.1))
+        stub.open_gate()
+        calls = again.result()
+    assert len(stub.requests) == model.spent.calls == 6
+    assert [call.cached for call in calls] == [True] * 3 + [False] * 3
 
 
 def test_the_one_who_pays_is_told_once_and_before_the_cache_knows(stub, remote):
@@ -212,7 +226,6 @@ def test_the_key_is_nowhere(stub, remote, tmp_path, capfd):
     print(model, vars(model), call)
     assert KEY not in capfd.readouterr().out
     assert call.model_dump_json().count(KEY) == 0
-    model.cache.close()
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
 
@@ -247,7 +260,7 @@ def test_whoever_is_stopped_every_reply_is_told_as_paid_once(seed):
         budget = Budget(tokens=10**7)
         model = connect("stub", base_url=stub.url, concurrency=chance.choice([1, 3, 16]), budget=budget, cache=seed % 2 == 0)
         results = background.run(_stop_half(model, told, chance))
-        wait_until(lambda: not budget._holders)
+        wait_until(lambda: not budget._held)
         replies = sum(request.fault is None for request in stub.requests)
     assert sum(not call.cached for calls in told for call in calls) == replies == model.spent.calls == budget.spent.calls
     for calls, result in zip(told, results, strict=True):

@@ -12,19 +12,19 @@ def hub(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADBOOK_WEIGHTS", str(tmp_path / "weights"))
     fetched = []
 
-    def download(repo, filename, partial, progress, digest):
-        fetched.append((repo, filename))
-        if "missing" in repo:
+    def download(wanted, partial):
+        fetched.append((wanted.repo, wanted.filename))
+        if "missing" in wanted.repo:
             raise weights._Unavailable("Hugging Face did not answer (EntryNotFoundError)")
         partial.write_bytes(b"GGUF" + bytes(100))
 
-    monkeypatch.setattr(weights, "_download", download)
+    monkeypatch.setattr(weights, "SOURCES", [download])
     return fetched
 
 
 def test_a_file_is_fetched_once_and_its_hash_is_told_and_held_to(hub, capsys, tmp_path):
     model = connect("hf:owner/repo/sub/mine.gguf", context=8192)
-    digest = weights.sha256(tmp_path / "weights/hub/owner/repo/sub/mine.gguf")
+    digest = weights.digest(tmp_path / "weights/hub/owner/repo/sub/mine.gguf")
     assert (model.name, model.identity, model.spec.context) == ("mine", f"sha256:{digest}", 8192)
     assert capsys.readouterr().out == f"hf:owner/repo/sub/mine.gguf: SHA-256 {digest}\n"
     assert model.spec.connect().spec == model.spec

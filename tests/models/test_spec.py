@@ -123,12 +123,33 @@ def test_white_space_round_key_and_url_is_taken_off(stub):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("ALL_PROXY", "socks://127.0.0.1:9"), ("SSL_CERT_FILE", "/not/there.pem"), ("SSL_CERT_FILE", __file__)]
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks://127.0.0.1:9"),
+        ("all_proxy", "socks://me:pass-word@127.0.0.1:9"),
+        ("HTTPS_PROXY", "http://me:pass-word@[::1"),
+        ("SSL_CERT_FILE", "/not/there.pem"),
+        ("SSL_CERT_FILE", __file__),
+    ],
 )
 def test_an_environment_that_cannot_be_used_is_named(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    with pytest.raises(ModelError, match=rf"No connection to https://example.invalid/v1 can be made \(.+\); check .*{name}"):
+    with pytest.raises(
+        ModelError, match=rf"No connection to https://example.invalid/v1 can be made \(.+\); check .*{name.upper()}"
+    ) as caught:
         connect("m", base_url="https://example.invalid/v1", api_key=KEY, retries=0).ask("a")
+    assert "pass-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("port", [9, 99999])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:openai")  # of how it passes the proxy's password on
+def test_a_proxy_that_cannot_be_reached_is_told_as_that_without_its_password(monkeypatch, port):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:pass-word@127.0.0.1:{port}")
+    with pytest.raises(
+        ModelError, match=r"The proxy on the way to https://example.invalid/v1 (refused or could not be reached|has an impossible address)"
+    ) as caught:
+        connect("m", base_url="https://example.invalid/v1", api_key=KEY, retries=0).ask("a")
+    assert "pass-word" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY"])
@@ -314,7 +335,7 @@ def test_a_row_that_holds_no_reply_gives_way(stub, remote):
         ("g", "[" * 100_000),
     ):
         address = model.key(user(key))
-        model.cache._databases["patient"].execute("INSERT INTO calls VALUES (?, ?)", (address, row))
+        model.cache._databases["write"].execute("INSERT INTO calls VALUES (?, ?)", (address, row))
         assert model.ask(key).startswith("reply")
         assert together(model.complete(user(key)))[0].cached
     assert isinstance(model.cache, CallCache)

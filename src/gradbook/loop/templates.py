@@ -12,6 +12,7 @@ from gradbook.records import Record
 from gradbook.replies import embraced, unwrap
 
 NEEDED = {name: needed for info in STAGE_INFO.values() for name, needed in info.templates.items()}
+NEEDED["negate"] = ("prompt",)  # of a perturbation, at any stage
 ALLOWED = ("answer", "label", "input", "output", "evaluation", "prompt", "output_critique", "critiques", "past", "examples")
 _HEADING = re.compile(r"(?P<marks>[\s*_#>]*)new prompt(?:[\s*_#]*$|[\s*_]*:[*_]*)", re.IGNORECASE)
 _DEFAULTS = tomllib.loads(files("gradbook.loop").joinpath("templates.toml").read_text(encoding="utf-8"))
@@ -37,6 +38,7 @@ class Templates(Record):
     one_step_example: str = _DEFAULTS["one_step_example"]
     paraphrase: str = _DEFAULTS["paraphrase"]
     improve: str = _DEFAULTS["improve"]
+    negate: str = _DEFAULTS["negate"]
     critic_seed: str = _DEFAULTS["critic_seed"]
     critic_input: str = _DEFAULTS["critic_input"]
     critic_binary: str = _DEFAULTS["critic_binary"]

@@ -14,7 +14,7 @@ class Budget:
     """How many calls, tokens and how much money may be spent; one budget may be shared by several models.
 
     Before a call its largest possible usage is set aside: a prompt has no more tokens than bytes, a reply no more than
-    `max_tokens`. After it, what the endpoint has counted is charged instead. Calls read from the cache are free.
+    `max_tokens`. After it, what the endpoint has counted is charged to `spent` instead. Calls read from the cache are free.
 
     Args:
         calls: how many calls at most.
@@ -24,24 +24,18 @@ class Budget:
 
     def __init__(self, calls: int | None = None, tokens: int | None = None, cost: float | None = None) -> None:
         self.calls, self.tokens, self.cost = calls, tokens, cost
-        self._spent = Spent()
+        self.spent = Spent()
         self.start()
 
     def start(self) -> None:
         """Hold nothing for calls under way: at first, and in a forked child, where those of its parent never end."""
-        self._held = Spent()
-        self._holders = 0
+        self._held: list[Spent] = []
         self._settled = asyncio.Event()
 
     def __repr__(self) -> str:
-        spent = self._spent
+        spent = self.spent
         used_up = f"spent {spent.calls} calls, {_tokens(spent)} tokens, {spent.cost or 0:g}"
         return f"Budget(calls={self.calls}, tokens={self.tokens}, cost={self.cost}; {used_up})"
-
-    @property
-    def spent(self) -> Spent:
-        """What has been charged so far."""
-        return self._spent
 
     async def reserve(self, need: Spent) -> None:
         """Set `need` aside; waits for calls under way if only their reservations are in the way.
@@ -49,18 +43,16 @@ class Budget:
         Raises:
             BudgetExceeded: it does not fit.
         """
-        while self._passed(self._spent + self._held + need):
-            if not self._holders or self._passed(self._spent + need):
+        while self._passed(sum(self._held, self.spent + need)):
+            if not self._held or self._passed(self.spent + need):
                 raise self._exceeded(need)
             await self._settled.wait()
-        self._held += need
-        self._holders += 1
+        self._held.append(need)
 
     def settle(self, need: Spent, used: Spent) -> None:
         """Give back a reservation and charge what was used."""
-        self._holders -= 1
-        self._held = self._held + _negative(need) if self._holders else Spent()
-        self._spent += used
+        self._held.remove(need)
+        self.spent += used
         self._settled.set()
         self._settled = asyncio.Event()
 
@@ -72,8 +64,8 @@ class Budget:
         return [name for name, (amount, limit) in self._limits(spent).items() if amount > limit]
 
     def _exceeded(self, need: Spent) -> BudgetExceeded:
-        name = self._passed(self._spent + need)[0]
-        spent, limit = self._limits(self._spent)[name]
+        name = self._passed(self.spent + need)[0]
+        spent, limit = self._limits(self.spent)[name]
         needed, _ = self._limits(need)[name]
         return BudgetExceeded(
             f"The budget of {limit:g} {name} stops here: {spent:g} are spent and the next call may need {needed:g}; "
@@ -93,20 +85,21 @@ def most(messages: list[dict[str, str]], sampling: Mapping[str, Any], price: tup
     Raises:
         ModelError: a budget of tokens or cost for a model without a limit on its reply, or of cost without a price.
     """
-    limits = [sampling[name] for name in ("max_tokens", "max_completion_tokens") if sampling.get(name)]
-    if not limits and (budget.tokens is not None or budget.cost is not None):
+    limit = longest(sampling)
+    if not limit and (budget.tokens is not None or budget.cost is not None):
         raise ModelError("A budget of tokens or cost needs a limit on the reply; put max_tokens or max_completion_tokens into sampling.")
     if price is None and budget.cost is not None:
         raise ModelError("A budget of cost needs a price; connect with price=(input, output), for a million tokens each.")
     prompt = _MARGIN + sum(_MARGIN + len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
-    reply = max(limits, default=0) * (sampling.get("n") or 1)
+    reply = limit * (sampling.get("n") or 1)
     cost = (prompt * price[0] + reply * price[1]) / 1e6 if price else None
     return Spent(calls=1, prompt_tokens=prompt, completion_tokens=reply, cost=cost)
 
 
+def longest(sampling: Mapping[str, Any]) -> int:
+    """How many tokens a reply may have; 0 where nothing says it."""
+    return max(sampling.get(name) or 0 for name in ("max_tokens", "max_completion_tokens"))
+
+
 def _tokens(spent: Spent) -> int:
     return spent.prompt_tokens + spent.completion_tokens
-
-
-def _negative(spent: Spent) -> Spent:
-    return Spent(**{name: -(value or 0) for name, value in spent})

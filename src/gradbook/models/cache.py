@@ -5,7 +5,6 @@ import json
 import os
 import sqlite3
 import threading
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +17,7 @@ from gradbook.errors import ModelError
 
 T = TypeVar("T")
 _PATIENCE = 30.0  # seconds to wait for another process that makes the file
-_BUSY = {"quick": 0.01, "patient": 2.0}  # seconds to wait for another process, on the loop and in a thread
-_REST = 10.0  # seconds without waiting again, after one wait in vain: the calls of a batch would wait one after the other
+_BUSY = {"read": 0.01, "write": 2.0}  # seconds to wait for another process: reading is done on the loop, writing in a thread
 
 _PUT = """INSERT INTO calls VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE CASE WHEN json_valid(value)
 THEN coalesce(value ->> 'text', '') = '' OR lower(value ->> 'finish_reason') IN ('length', 'max_tokens', 'model_length') ELSE 1 END"""
@@ -49,14 +47,14 @@ class CallCache:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = (Path(path) if path is not None else default_path()).expanduser().absolute()
-        self._told, self._rests_until = False, 0.0
+        self._told = False
         self._start()
 
     def _start(self) -> None:
-        # what is done on the loop never waits for what is done in a thread, so each has a connection and a lock of its own
+        # reading never waits for writing, so each has a connection and a lock of its own
         self._pid = os.getpid()
         self._locks = {name: threading.Lock() for name in _BUSY}
-        self._databases = self._guard(self._open, "patient")
+        self._databases = self._guard(self._open, "write")
 
     def __repr__(self) -> str:
         return f"CallCache({str(self.path)!r})"
@@ -67,37 +65,22 @@ class CallCache:
         Raises:
             ModelError: the file is damaged.
         """
-        found = self._execute("quick", "SELECT value FROM calls WHERE key = ?", key)
-        if found is None:
-            self._tell()
+        found = self._execute("read", "SELECT value FROM calls WHERE key = ?", key)
         try:
             value = json.loads(found[0][0]) if found else None
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
 
-    def put(self, key: str, value: dict[str, Any], wait: bool = True) -> bool:
-        """Keep `value` under `key`; what was first put there stays, unless it was no reply.
+    def put(self, key: str, value: dict[str, Any]) -> None:
+        """Keep `value` under `key`, unless another process keeps the file locked; what was first put there stays, unless it was no reply.
 
-        Args:
-            key, value: of the call.
-            wait: for another process that writes; may take 2 s.
-
-        Returns:
-            Whether it is kept: False where another process keeps the file locked.
+        May wait for another process that writes.
 
         Raises:
             ModelError: the file is damaged, or the disk is full.
         """
-        kept = self._execute("patient" if wait else "quick", _PUT, key, json.dumps(value)) is not None
-        if wait and not kept:
-            self._tell()
-        return kept
-
-    def close(self) -> None:
-        """Close the file; the cache cannot be used afterwards."""
-        for name, database in self._databases.items():
-            self._guard(database.close, name)
+        self._execute("write", _PUT, key, json.dumps(value))
 
     def _open(self) -> dict[str, sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,16 +91,13 @@ class CallCache:
                 name: sqlite3.connect(self.path, timeout=busy, isolation_level=None, check_same_thread=False)
                 for name, busy in _BUSY.items()
             }
-            for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = NORMAL"):
-                opened["patient"].execute(f"PRAGMA {pragma}")
-            opened["patient"].execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            opened["patient"].execute(f"PRAGMA busy_timeout = {_BUSY['patient'] * 1000:.0f}")
+            for statement in (
+                "PRAGMA journal_mode = WAL",
+                "PRAGMA synchronous = NORMAL",
+                "CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+            ):
+                opened["write"].execute(statement)
         return opened
-
-    def _tell(self) -> None:
-        if not self._told:
-            self._told = True
-            warnings.warn(f"The call cache {self.path} is locked by another program; going on without it.", RuntimeWarning, stacklevel=3)
 
     def _execute(self, name: str, statement: str, *values: str) -> list[tuple[Any, ...]] | None:
         """The rows of a statement, or None where another process keeps the file locked."""
@@ -126,16 +106,19 @@ class CallCache:
             self._start()
 
         def work() -> list[tuple[Any, ...]] | None:
-            if name == "patient" and time.monotonic() < self._rests_until:
-                return None
+            database, rows = self._databases[name], None
             try:
-                return self._databases[name].execute(statement, values).fetchall()
+                rows = database.execute(statement, values).fetchall()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     raise
-                if name == "patient":
-                    self._rests_until = time.monotonic() + _REST
-                return None
+            if name == "write":  # after one wait in vain none waits, or the calls of a batch would wait one after the other
+                database.execute(f"PRAGMA busy_timeout = {_BUSY['read' if rows is None else 'write'] * 1000:.0f}")
+            if rows is None and not self._told:
+                self._told = True
+                said = f"The call cache {self.path} is locked by another program; going on without it."
+                warnings.warn(said, RuntimeWarning, stacklevel=5)
+            return rows
 
         return self._guard(work, name)
 

@@ -3,10 +3,10 @@
 import asyncio
 import base64
 import email.utils
+import json
 import logging
 import os
 import re
-import ssl
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -102,15 +102,29 @@ async def chat(asked: openai.AsyncOpenAI, model: str, messages: list[dict[str, s
     Raises:
         Fault: the try failed.
     """
+    content = await _post(asked, "/chat/completions", {"model": model, "messages": messages, **sampling}, timeout)
+    return await asyncio.to_thread(read, content) if len(content) > _LONG else read(content)
+
+
+async def prompt_tokens(asked: openai.AsyncOpenAI, messages: list[dict[str, str]], sampling: dict[str, Any], timeout: float) -> int:
+    """How many tokens a prompt has, as llama.cpp counts them by the model's own template and vocabulary.
+
+    Raises:
+        Fault: the try failed, as where the template does not take the messages.
+    """
+    return int(
+        json.loads(await _post(asked, "/chat/completions/input_tokens", {"messages": messages, **sampling}, timeout))["input_tokens"]
+    )
+
+
+async def _post(asked: openai.AsyncOpenAI, path: str, body: dict[str, Any], timeout: float) -> bytes:
     fault = None
     try:
         async with asyncio.timeout(timeout):
-            # extra_body sends any key as it is, where the method knows only OpenAI's own
-            raw = await asked.chat.completions.with_raw_response.create(model=model, messages=messages, extra_body=sampling)  # type: ignore[arg-type]
+            # sent as it is and read by gradbook: the typed methods take longer for what only OpenAI knows
+            return (await asked.post(path, cast_to=httpx.Response, body=body)).content
     except Exception as error:  # beside openai's own: what cannot be sent, as a variable of its that holds no plain text
         fault = _fault(error, timeout)
-    else:
-        return await asyncio.to_thread(read, raw.content) if len(raw.content) > _LONG else read(raw.content)
     raise fault  # out here, so that it is not chained to an error that holds the headers
 
 
@@ -131,34 +145,34 @@ async def model_names(address: Address, *, timeout: float) -> list[str]:
     raise ModelError(fault.sentence("the model list", address.public, 1, address.secrets))
 
 
+_WHOLE = "^(?!.*(?:ServerDisconnected|ConnectionReset))"  # a connection that is cut is no timeout, though the transport calls it one
+_UNREACHED = f"{_WHOLE}.*(?:Connect(?:or)?Error|Connect(?:ion)?Timeout)"
+_LATE, _CUT = f"{_WHOLE}(?:API)?TimeoutError", "^API(?:Connection|Timeout)Error"
+_ASTRAY = "TooManyRedirects|UnsupportedProtocol|InvalidURL"
+_TROUBLES: tuple[tuple[str, bool, bool, str], ...] = (  # the names of what was raised, the outermost first; passing, billed, told
+    ("Cert", False, False, "The certificate of {at} is not trusted; name the file of its authority in SSL_CERT_FILE."),
+    ("Proxy", True, False, "The proxy on the way to {at} refused or could not be reached; check HTTPS_PROXY and ALL_PROXY."),
+    ("^InvalidURL", False, False, "The proxy on the way to {at} has an impossible address; check HTTPS_PROXY and ALL_PROXY."),
+    ("SSL", False, False, "{at} makes no secure connection; check whether the base URL begins with https:// or http://."),
+    (_ASTRAY, False, False, "{at} passes the request for {name} on to where it is not answered; check the base URL."),
+    (_UNREACHED, True, False, "{name} at {at} could not be reached in {tried}; check the base URL and its server."),
+    (_LATE, True, True, "{name} at {at} did not answer in full within {timeout} s in {tried}; connect with a larger timeout."),
+    (_CUT, True, True, "{at} cut the connection before the reply of {name} was whole, in {tried}; check the endpoint, and any proxy."),
+    ("", False, False, "The request to {name} at {at} cannot be made ({error}); check sampling and the OPENAI_ variables."),
+)
+
+
 def _fault(error: Exception, timeout: float) -> Fault:
     if isinstance(error, openai.APIStatusError):
         headers = error.response.headers
         final = headers.get("x-should-retry") == "false"
         return answered(error.status_code, parsed(error.response.content), _asked_wait(headers), final)
     causes = list(_chain(error))
-    names = " ".join(type(cause).__name__ for cause in causes)
     if found := next((cause for cause in causes if isinstance(cause, Fault)), None):
         return found
-    if "Certificate" in names or any("CERTIFICATE_VERIFY_FAILED" in str(cause) for cause in causes):
-        return Fault(None, "The certificate of {at} is not trusted; name the file of its authority in SSL_CERT_FILE.", passing=False)
-    if "Proxy" in names:
-        return Fault(None, "The proxy on the way to {at} refused or could not be reached; check HTTPS_PROXY and ALL_PROXY.", passing=True)
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return Fault(None, "{at} makes no secure connection; check whether the base URL begins with https:// or http://.", passing=False)
-    if "TooManyRedirects" in names or "UnsupportedProtocol" in names or "InvalidURL" in names:
-        return Fault(None, "{at} passes the request for {name} on to where it is not answered; check the base URL.", passing=False)
-    cut = "ServerDisconnected" in names or "ConnectionReset" in names  # which the transport takes for a timeout of connecting
-    if not cut and re.search("ConnectError|ConnectorError|ConnectTimeout|ConnectionTimeout", names):
-        return Fault(None, "{name} at {at} could not be reached in {tried}; check the base URL and its server.", passing=True)
-    if isinstance(error, TimeoutError | openai.APITimeoutError) and not cut:
-        said = f"{{name}} at {{at}} did not answer in full within {timeout:g} s in {{tried}}; connect with a larger timeout."
-        return Fault(None, said, passing=True, billed=True)
-    if isinstance(error, openai.APIConnectionError):
-        said = "{at} cut the connection before the reply of {name} was whole, in {tried}; check the endpoint, and any proxy before it."
-        return Fault(None, said, passing=True, billed=True)
-    said = f"The request to {{name}} at {{at}} cannot be made ({type(error).__name__}); check sampling and the OPENAI_ variables."
-    return Fault(None, said, passing=False)
+    names = " ".join(type(cause).__name__ for cause in causes)
+    _, passing, billed, said = next(trouble for trouble in _TROUBLES if re.search(trouble[0], names))
+    return Fault(None, said.replace("{timeout}", f"{timeout:g}").replace("{error}", type(error).__name__), passing, billed=billed)
 
 
 def _chain(error: BaseException | None) -> "list[BaseException]":

@@ -4,11 +4,15 @@ import atexit
 import os
 import secrets
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
 
 from gradbook.errors import ModelError
+
+if TYPE_CHECKING:
+    from gradbook.models.client import Address
 
 CORES = os.cpu_count() or 1
 # Each slot reads a shared prompt for itself, and without spare cores a batch is not faster than one reply after the other:
@@ -17,36 +21,25 @@ SLOTS = min(8, CORES)
 CONTEXT = 4096
 
 
-@dataclass(frozen=True)
-class Server:
-    """A running server: `url` ends in /v1, `key` is the random key that it asks for."""
-
-    path: Path
-    url: str
-    key: str = field(repr=False)
-    _native: Any = field(repr=False)
-
-
-_servers: dict[tuple[Path, int], Server] = {}
+_servers: dict[tuple[Path, int], "tuple[Address, Any]"] = {}
 _starting = threading.Lock()
 
 
-def serve(path: str | Path, *, slots: int = SLOTS, context: int = CONTEXT) -> Server:
-    """The server of a weights file: started on first use, shared by everything in this process, stopped with it.
+def serve(path: Path, context: int = CONTEXT) -> "Address":
+    """Where the server of a weights file is: started on first use, shared by everything in this process, stopped with it.
 
     Args:
         path: of a `.gguf` file.
-        slots: how many requests are worked on at the same time; used when the server is started.
         context: tokens that a prompt and its reply may have together; each context has a server of its own.
 
     Raises:
         ModelError: the file cannot be loaded.
     """
-    file = Path(path).resolve()
+    file = path.resolve()
     with _starting:
         if (file, context) not in _servers:
-            _servers[file, context] = _start(file, slots, context)
-        return _servers[file, context]
+            _servers[file, context] = _start(file, context)
+        return _servers[file, context][0]
 
 
 def threads() -> int:
@@ -81,8 +74,10 @@ def check(path: str | Path) -> None:
         raise ModelError(f"{path} is not a GGUF file, so it cannot be loaded as weights.")
 
 
-def _start(file: Path, slots: int, context: int) -> Server:
+def _start(file: Path, context: int) -> "tuple[Address, Any]":
     import xllamacpp
+
+    from gradbook.models.client import Address
 
     check(file)
     key = secrets.token_urlsafe(24)
@@ -91,8 +86,8 @@ def _start(file: Path, slots: int, context: int) -> Server:
     settings.hostnames = ["127.0.0.1"]
     settings.port = 0
     settings.api_keys = [key]
-    settings.n_parallel = slots
-    settings.n_ctx = slots * context
+    settings.n_parallel = SLOTS
+    settings.n_ctx = SLOTS * context
     settings.cpuparams.n_threads = threads()
     settings.cache_ram_mib = 0  # copying slots to and from it was slower than reading the shared prompt again
     settings.ui = False
@@ -101,7 +96,7 @@ def _start(file: Path, slots: int, context: int) -> Server:
         native = xllamacpp.Server(settings)
     except RuntimeError:
         raise ModelError(f"llama.cpp cannot load {file}: the file is damaged, of an unknown kind, or too large for the memory.") from None
-    return Server(path=file, url=f"{native.listening_address}/v1", key=key, _native=native)
+    return Address(SecretStr(f"{native.listening_address}/v1"), SecretStr(key)), native
 
 
 # before the interpreter goes down, and native threads with it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradbook import background
 from gradbook.errors import ModelError
-from gradbook.models.budget import Budget, most
+from gradbook.models.budget import Budget, longest, most
 from gradbook.models.cache import CallCache, key_of
 from gradbook.models.faults import Fault, mended, scrubbed
 from gradbook.models.spec import ModelSpec
@@ -28,22 +28,24 @@ Messages = list[dict[str, str]]
 Landed = Callable[[Call], None]
 _NOTHING = Spent()
 _PATIENCE = 60.0  # seconds that are waited between the tries of one call, in all
+_GRACE = 1.0  # seconds more than the slowest reply so far that a call which was stopped is worth waiting for
 _BACKOFF = (0.5, 8.0)  # seconds before the second try, and at most
 
 
 @dataclass(eq=False)
 class _Asker:
-    """Who waits for a call: told by `landed`, then given `done`."""
+    """Who waits for a call: `told` by `landed`, then given it in `done`."""
 
     landed: Landed
     done: "asyncio.Future[Call]"
+    told: Call | None = None
 
 
 @dataclass(eq=False)
 class _Flight:
     """A call under way; the first of its `askers` pays.
 
-    `sent` says whether its request has gone out, `stopped` that nobody waits for it any more. `bound` is the most that it can
+    `sent` says whether its request has gone out, at `began`; `stopped` that nobody waits for it any more. `bound` is the most that it can
     use, `charge` what the budget has to be charged once it is over.
     """
 
@@ -54,6 +56,7 @@ class _Flight:
     askers: list[_Asker] = field(default_factory=list)
     task: "asyncio.Task[None] | None" = None
     sent: bool = False
+    began: float = 0.0
     stopped: bool = False
     holds: bool = False
     call: Call | None = None
@@ -72,6 +75,8 @@ class Model:
         address: gives the place to ask; called once, at the first call that is not in the cache.
         budget: a limit that may be shared with other models, or None.
         cache: of finished calls, or None for none.
+
+    `spent` is what the requests that were really made have used, `cached` counts the calls that needed none.
     """
 
     def __init__(
@@ -79,10 +84,8 @@ class Model:
     ) -> None:
         self.spec, self.budget, self.cache = spec, budget, cache
         self.name, self.identity, self.kind, self.sampling = spec.name, spec.identity, spec.kind, spec.sampling
-        self.concurrency, self.price, self.seeded = spec.concurrency, spec.price, spec.seeded
-        self.retries, self.timeout = spec.retries, spec.timeout
-        self.cached = 0
-        self._spent = _NOTHING
+        self.concurrency, self.price = spec.concurrency, spec.price
+        self.spent, self.cached, self._slowest = Spent(), 0, 0.0
         self._find_address = address
         self._closer: weakref.finalize[..., Model] | None = None
         self._start()
@@ -98,16 +101,11 @@ class Model:
         return ModelSpec.connect, (self.spec,)
 
     def __repr__(self) -> str:
-        spent = self._spent
+        spent = self.spent
         where = "on this machine" if self.kind == "embedded" else f"at {self.spec.base_url}"
         cost = f", {spent.cost:.4f} spent" if spent.cost else ""
         tokens = spent.prompt_tokens + spent.completion_tokens
         return f"<Model {self.name} {where}: {spent.calls} calls, {tokens:,} tokens, {self.cached} calls from the cache{cost}>"
-
-    @property
-    def spent(self) -> Spent:
-        """What the requests that were really made have used; `cached` counts the calls that needed none."""
-        return self._spent
 
     def ask(self, text: str, system: str | None = None, *, seed: int | None = None, replicate: int = 0) -> str:
         """Ask and wait for the reply's text: for a person at the keyboard.
@@ -132,7 +130,8 @@ class Model:
 
         A reply that was cut off, or that says nothing beside its thoughts, is returned and not cached: asking again makes it again.
         Cancelling stops a local model at once. A request that has gone out to a remote one will be paid anyway: it ends in the
-        background, is told to `landed` and cached, and nobody else waits for it; its slot is free at once.
+        background, is told to `landed` and cached, and its slot is free at once. Who asks for the same meanwhile is given it, unless
+        it takes longer than any reply so far: then it is sent anew.
 
         Args:
             messages: of the chat, each with `role` and `content`.
@@ -161,6 +160,9 @@ class Model:
     async def _complete(self, messages: Messages, seed: int | None, replicate: int, landed: Landed) -> Call:
         sent, sampling = self._as_sent(messages), self._with_seed(seed)
         key = key_of(self.identity, sent, sampling, replicate)
+        if (stopped := self._flights.get(key)) and stopped.stopped and (call := await self._overtaken(stopped)):
+            landed(call)
+            return call
         flight = self._flights.get(key)
         if flight is None:
             flight = _Flight(key, sent, sampling, replicate)
@@ -179,6 +181,16 @@ class Model:
         except asyncio.CancelledError:
             self._leave(flight, asker)
             raise
+
+    async def _overtaken(self, flight: _Flight) -> Call | None:
+        """What a call gives that nobody waited for any more; it is paid, so it is worth the wait, but not longer than any took so far."""
+        assert flight.task is not None
+        await asyncio.wait({flight.task}, timeout=max(0.0, flight.began + self._slowest - time.monotonic()) + _GRACE)
+        if flight.call is None:
+            self._land(flight)
+            return None
+        self.cached += 1
+        return flight.call.model_copy(update={"cached": True})
 
     def _look_up(self, flight: _Flight) -> Call | None:
         """The call as it is in the cache; a row that holds no reply is as good as none."""
@@ -206,6 +218,7 @@ class Model:
         if call is None or (asker.done.cancelled() and not paid):
             return
         self.cached += not paid
+        asker.told = call
         try:
             asker.landed(call)
         except Exception as error:
@@ -224,10 +237,10 @@ class Model:
         if any(not each.done.cancelled() for each in flight.askers):
             return
         flight.stopped = True
-        self._land(flight)
         if goes_on:
             self._give_back(flight)
         elif flight.task:
+            self._land(flight)
             flight.task.cancel()
 
     def _land(self, flight: _Flight) -> None:
@@ -250,7 +263,7 @@ class Model:
             known = self._look_up(flight) if waited else None
             flight.call = known or await self._within(flight)
             if not known:
-                self._spent += Spent.of(flight.call)
+                self.spent += Spent.of(flight.call)
             for number, asker in enumerate(list(flight.askers)):
                 self._tell(flight, asker, paid=number == 0 and not known)
             self._give_back(flight)
@@ -262,19 +275,15 @@ class Model:
             self._give_back(flight)
             self._land(flight)
         for asker in flight.askers:
-            if asker.done.done():
-                continue
-            if failure or flight.call is None:
+            if asker.told and not asker.done.done():
+                asker.done.set_result(asker.told)
+            elif not asker.done.done():
                 asker.done.set_exception(failure or asyncio.CancelledError())
-            else:
-                paid = asker is flight.askers[0] and not known
-                asker.done.set_result(flight.call.model_copy(update={"cached": not paid}))
 
     async def _keep(self, cache: CallCache, call: Call) -> None:
         value = call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"})
         try:
-            if not cache.put(call.key, value, wait=False):
-                await asyncio.to_thread(cache.put, call.key, value)
+            await asyncio.to_thread(cache.put, call.key, value)
         except ModelError as error:  # the reply is paid and must not be lost with it
             warnings.warn(f"A reply was not cached. {error}", RuntimeWarning, stacklevel=2)
 
@@ -290,21 +299,23 @@ class Model:
             self.budget.settle(flight.bound, flight.charge)
 
     async def _request(self, flight: _Flight) -> Call:
-        from gradbook.models.client import chat
-
         address, client = await self._open()
-        sampling = {key: value for key, value in flight.sampling.items() if key != "seed" or self.seeded}
+        from gradbook.models.client import chat, prompt_tokens
+
+        sampling = {key: value for key, value in flight.sampling.items() if key != "seed" or self.spec.seeded}
         failure: ModelError | None = None
         waited, tries, billed = 0.0, 0, False
         while failure is None:
-            flight.sent, started, tries = True, time.monotonic(), tries + 1
+            flight.sent, flight.began, tries = True, time.monotonic(), tries + 1
             try:
-                reply = await chat(client, self.name, flight.messages, sampling, self.timeout)
+                if self.spec.context is not None:
+                    self._check_fits(await prompt_tokens(client, flight.messages, sampling, self.spec.timeout), self.spec.context)
+                reply = await chat(client, self.name, flight.messages, sampling, self.spec.timeout)
             except Fault as fault:
                 billed |= fault.billed
                 pause = fault.wait if fault.wait is not None else min(_BACKOFF[0] * 2 ** (tries - 1), _BACKOFF[1]) * random.uniform(0.75, 1)
                 waited += pause
-                if not fault.passing or tries > self.retries or waited > _PATIENCE or flight.stopped:
+                if not fault.passing or tries > self.spec.retries or waited > _PATIENCE or flight.stopped:
                     failure = ModelError(fault.sentence(self.name, address.public, tries, address.secrets))
                     flight.charge = flight.bound if billed else _NOTHING
                 else:
@@ -312,11 +323,21 @@ class Model:
                     await asyncio.sleep(pause)
                 continue
             reply = replace(reply, reason=scrubbed(reply.reason, address.secrets))
-            call = self._call(flight, **vars(reply), seconds=round(time.monotonic() - started, 4))
+            call = self._call(flight, **vars(reply), seconds=round(time.monotonic() - flight.began, 4))
+            self._slowest = max(self._slowest, call.seconds)
             spent = Spent.of(call)
             flight.charge = flight.bound if spent.unknown else spent  # an endpoint that counts nothing must not run on for ever
             return call
         raise failure  # out here, so that it is not chained to the fault
+
+    def _check_fits(self, prompt: int, context: int) -> None:
+        """Refuse a prompt that leaves no room for its reply, which llama.cpp would cut off without a word."""
+        need = prompt + (reply := longest(self.sampling))
+        if need > context:
+            raise ModelError(
+                f"The prompt has {prompt:,} tokens and its reply may have {reply:,}, but the context of {self.name} holds {context:,}; "
+                f"shorten the prompt, use a smaller batch, lower max_tokens, or connect with context={need} or more."
+            )
 
     async def _open(self) -> "tuple[Address, openai.AsyncOpenAI]":
         """The address and its client, found once; starting a local server takes seconds and must not stop the loop."""
@@ -326,7 +347,7 @@ class Model:
 
     async def _connect(self) -> "tuple[Address, openai.AsyncOpenAI]":
         address = await asyncio.to_thread(self._find_address)
-        opened = address.client(self.timeout)
+        opened = address.client(self.spec.timeout)
         # sockets that are collected in another thread leave the loop's selector with dead entries, and a new socket that gets
         # the same number then never wakes: the client has to be closed on its loop
         self._closer = weakref.finalize(self, _close, opened)

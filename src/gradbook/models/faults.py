@@ -46,8 +46,7 @@ _SENTENCES = {
 _HINTS = (
     (
         _TOO_LONG,
-        "The prompt is too long for the context of {name}{said}; shorten it, use a smaller batch, lower max_tokens, "
-        "or give an embedded model a larger one with connect(context=…)",
+        "The prompt is too long for the context of {name}{said}; shorten it, use a smaller batch, or lower max_tokens",
     ),
     (_NO_SYSTEM, "{name} takes no system message{said}; connect with merge_system=True, which puts it into the user's"),
     (_NO_SEED, "{name} takes no seed{said}; connect with seeded=False"),

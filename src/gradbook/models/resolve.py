@@ -1,7 +1,6 @@
 """From a name and the environment to a model."""
 
 import os
-from functools import cache as memoize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 
 OPENAI_URL = "https://api.openai.com/v1"
 _SAMPLING = {"temperature": 0.5, "top_p": 0.95}
-_MAX_TOKENS = {"remote": 5000, "embedded": 512}
-_CONCURRENCY = {"remote": 16, "embedded": 8}
-_TIMEOUT = {"remote": 300.0, "embedded": 3600.0}  # a local request may wait long for its turn
+_DEFAULTS = {"remote": (5000, 16, 300.0), "embedded": (512, 8, 3600.0)}  # tokens, concurrency, seconds: local requests wait in turn
 _FREE = (0.0, 0.0)
 _LISTED = 6
 _LIST_TIMEOUT = 20.0
@@ -45,7 +42,6 @@ def connect(
     seeded: bool = True,
     merge_system: bool = False,
     context: int | None = None,
-    progress: bool = True,
 ) -> Model:
     """A model: `name`, else GRADBOOK_MODEL, else the only one of the endpoint in the environment, else the embedded default.
 
@@ -67,7 +63,6 @@ def connect(
         seeded: send seeds; False for an endpoint that refuses them.
         merge_system: put the system message into the user's, for an endpoint that takes none.
         context: tokens that a prompt and its reply may have together in an embedded model; by default 4096.
-        progress: show a bar while weights are fetched.
 
     Raises:
         ModelError: no such model, no endpoint for it, weights that cannot be had, or a call cache that cannot be used.
@@ -77,18 +72,29 @@ def connect(
     here = not base_url
     base_url, url_name = (_wrapped(base_url), "base_url") if base_url else (_environment("OPENAI_BASE_URL"), "OPENAI_BASE_URL")
     name = (name or os.environ.get("GRADBOOK_MODEL") or "").strip() or None
-    settings: dict[str, Any] = {"retries": retries, "seeded": seeded, "merge_system": merge_system}
-    given: dict[str, Any] = {"sampling": sampling or {}, "concurrency": concurrency, "timeout": timeout}
-    if here and (_is_embedded(name) if name else not (base_url or api_key)):
-        settings |= {"price": price or _FREE, "context": context, **_defaults("embedded", **given)}
-        return _embedded(name or DEFAULT, progress, settings, budget, _cache(cache))
+    local = name in MODELS or name.endswith(".gguf") or name.startswith(weights.HUB) if name else not (base_url or api_key)
+    is_here = here and local
+    tokens, at_once, seconds = _DEFAULTS["embedded" if is_here else "remote"]
+    settings: dict[str, Any] = {
+        "sampling": {**_SAMPLING, "max_tokens": tokens, **(sampling or {})},
+        "concurrency": at_once if concurrency is None else concurrency,
+        "timeout": seconds if timeout is None else timeout,
+        "price": price,
+        "retries": retries,
+        "seeded": seeded,
+        "merge_system": merge_system,
+    }
+    if is_here:
+        settings |= {"price": price or _FREE, "context": embedded.CONTEXT if context is None else context}
+        return _embedded(name or DEFAULT, settings, budget, _cache(cache))
     if not (base_url or api_key):
         raise ModelError(
             f"There is no endpoint for {name!r}; set OPENAI_API_KEY or OPENAI_BASE_URL, or take an embedded model: {', '.join(MODELS)}."
         )
     address = _address(_checked_url(base_url or SecretStr(OPENAI_URL), url_name), api_key and _checked_key(api_key, key_name))
-    settings |= {"price": price, **_defaults("remote", **given)}
-    return _remote(name or _only_model(address), address, settings, budget, _cache(cache))
+    name, stored = name or _only_model(address), _cache(cache)
+    spec = _spec(name, f"{address.public} {name}", stored, kind="remote", base_url=address.public, **settings)
+    return Model(spec, lambda: address, budget, stored)
 
 
 def from_spec(spec: ModelSpec) -> Model:
@@ -96,7 +102,7 @@ def from_spec(spec: ModelSpec) -> Model:
     cache = CallCache(spec.cache) if spec.cache else None
     if spec.kind == "embedded":
         settings = spec.model_dump(exclude={"name", "identity", "kind", "base_url", "weights", "cache"})
-        model = _embedded(spec.weights or spec.name, True, settings, None, cache)
+        model = _embedded(spec.weights or spec.name, settings, None, cache)
         if model.identity != spec.identity:
             raise ModelError(f"The weights {spec.weights} are {model.identity} here, not {spec.identity}; fetch those that the model had.")
         return model
@@ -144,49 +150,28 @@ def _checked_url(url: SecretStr, name: str) -> SecretStr:
     return url
 
 
-def _is_embedded(name: str) -> bool:
-    return name in MODELS or name.endswith(".gguf") or name.startswith(weights.HUB)
-
-
-def _defaults(kind: str, sampling: dict[str, Any], concurrency: int | None, timeout: float | None) -> dict[str, Any]:
-    return {
-        "sampling": {**_SAMPLING, "max_tokens": _MAX_TOKENS[kind], **sampling},
-        "concurrency": _CONCURRENCY[kind] if concurrency is None else concurrency,
-        "timeout": _TIMEOUT[kind] if timeout is None else timeout,
-    }
-
-
 def _cache(cache: bool | str | Path | CallCache) -> CallCache | None:
     if isinstance(cache, bool):
         return CallCache() if cache else None
     return cache if isinstance(cache, CallCache) else CallCache(cache)
 
 
-def _embedded(name: str, progress: bool, settings: dict[str, Any], budget: Budget | None, cache: CallCache | None) -> Model:
-    place: str | Path = name
-    if name in MODELS:
-        path, digest = weights.fetch(name, progress), MODELS[name].sha256
-    elif name.startswith(weights.HUB):
-        path, digest = weights.fetch_hub(name, progress)
+def _embedded(name: str, settings: dict[str, Any], budget: Budget | None, cache: CallCache | None) -> Model:
+    if name in MODELS or name.startswith(weights.HUB):
+        path = weights.fetch(name)
     else:
-        path = place = Path(name).expanduser().absolute()
+        path = Path(name).expanduser().absolute()
         embedded.check(path)
-        digest = _digest(path.resolve(), path.stat().st_mtime_ns)
-    spec = _spec(
-        name if name in MODELS else path.stem,
-        f"sha256:{digest}",
-        kind="embedded",
-        weights=str(place),
-        cache=cache and str(cache.path),
-        **settings,
-    )
-    return Model(spec, lambda: _local(path, spec.context), budget, cache)
+        name = str(path)
+    digest = MODELS[name].sha256 if name in MODELS else weights.digest(path)
+    spec = _spec(path.stem, f"sha256:{digest}", cache, kind="embedded", weights=name, **settings)
+    return Model(spec, lambda: embedded.serve(path, spec.context or embedded.CONTEXT), budget, cache)
 
 
-def _spec(name: str, identity: str, *, sampling: dict[str, Any], **settings: Any) -> ModelSpec:
+def _spec(name: str, identity: str, cache: CallCache | None, *, sampling: dict[str, Any], **settings: Any) -> ModelSpec:
     sent = {key: value for key, value in sampling.items() if value is not None}
     try:
-        return ModelSpec(name=name, identity=identity, sampling=sent, **settings)
+        return ModelSpec(name=name, identity=identity, sampling=sent, cache=cache and str(cache.path), **settings)
     except ValidationError as error:
         fault = error.errors()[0]
     # out here, so that it is not chained to the library's
@@ -195,25 +180,10 @@ def _spec(name: str, identity: str, *, sampling: dict[str, Any], **settings: Any
     )
 
 
-@memoize
-def _digest(path: Path, modified: int) -> str:
-    return weights.sha256(path)
-
-
 def _address(url: SecretStr, key: SecretStr | None) -> "Address":
     from gradbook.models.client import Address
 
     return Address(url, key)
-
-
-def _local(path: Path, context: int | None) -> "Address":
-    server = embedded.serve(path, context=context or embedded.CONTEXT)
-    return _address(SecretStr(server.url), SecretStr(server.key))
-
-
-def _remote(name: str, address: "Address", settings: dict[str, Any], budget: Budget | None, cache: CallCache | None) -> Model:
-    spec = _spec(name, f"{address.public} {name}", kind="remote", base_url=address.public, cache=cache and str(cache.path), **settings)
-    return Model(spec, lambda: address, budget, cache)
 
 
 def _only_model(address: "Address") -> str:

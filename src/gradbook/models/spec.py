@@ -24,13 +24,7 @@ class ModelSpec(Record):
         kind: "embedded" or "remote".
         sampling: sent with every request as it is.
         base_url: of a remote model, without user, password and query.
-        concurrency: how many requests may be under way at the same time.
-        price: for a million tokens of prompt and of reply, or None.
-        retries: how often a request that failed in passing is tried again.
-        timeout: for one try, from the request to the whole reply, in seconds.
-        seeded: whether the endpoint is sent the seed.
-        merge_system: put the system message into the user's.
-        context: tokens that a prompt and its reply may have together in an embedded model.
+        concurrency, price, retries, timeout, seeded, merge_system, context: as in `connect`.
         weights: name or path of an embedded model's.
         cache: path of the call cache, or None for none.
     """

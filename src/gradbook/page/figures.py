@@ -82,8 +82,8 @@ def effect(found: "Comparison") -> Markup:
     rows.append((before, [("before", found.before.accuracy.value, found.before.accuracy.interval)]))
     rows.append((after, [("after", found.after.accuracy.value, found.after.accuracy.interval)]))
     upper = len(rows)
-    for label, share in found.before.recall.items():
-        other = found.after.recall[label]
+    for label in found.before.shown()[0]:
+        share, other = found.before.recall[label], found.after.recall[label]
         shares = (("before", share), ("after", other))
         rows.append((f"recall {label}", [(kind, each.value, None) for kind, each in shares if each.total]))
     gap = 26 if len(rows) > upper else 0

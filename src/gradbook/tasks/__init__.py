@@ -1,6 +1,6 @@
 """Tasks: generators (web_of_lies, ticket_routing, multistep_arithmetic) and loaders (bbeh, gpqa, Task.from_frame and the like)."""
 
-from gradbook.tasks.answers import Answer, BbehAnswer, LabelAnswer, NumberAnswer, SequenceAnswer, TextAnswer
+from gradbook.tasks.answers import AnswerFormat, BbehAnswer, LabelAnswer, NumberAnswer, SequenceAnswer, TextAnswer
 from gradbook.tasks.bbeh import bbeh
 from gradbook.tasks.gpqa import gpqa
 from gradbook.tasks.multistep_arithmetic import multistep_arithmetic
@@ -9,7 +9,7 @@ from gradbook.tasks.ticket_routing import ticket_routing
 from gradbook.tasks.web_of_lies import web_of_lies
 
 __all__ = [
-    "Answer",
+    "AnswerFormat",
     "BbehAnswer",
     "LabelAnswer",
     "NumberAnswer",

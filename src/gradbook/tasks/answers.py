@@ -3,28 +3,32 @@
 import json
 import re
 from abc import abstractmethod
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from decimal import Context, Decimal
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from gradbook.errors import TaskError
+from gradbook.parse import whole
 from gradbook.records import Record
 from gradbook.tasks import number
-from gradbook.tasks.number import value
-from gradbook.tasks.reading import claims, key, lines, plain, reader
+from gradbook.tasks.number import DIGIT, value
+from gradbook.tasks.reading import LONGEST, MOST, LabelReader, claims, key, lines, plain
 from gradbook.tasks.reading import stated as claimed
 
-_DIGIT = re.compile(r"\d")
-_SENTENCE = re.compile(r"(?<![.;!?。])[.;!?。]++(?:\s|$)")
+_ENDS = "[.;!?。．；！？]"
+_SENTENCE = re.compile(rf"{_ENDS}(?<!{_ENDS}{{2}}){_ENDS}*+(?:\s|$)")
 _REASON = re.compile(r"\b(?:because|since|given|as)\b", re.IGNORECASE)
 _EQUALS = re.compile(r"(?<![<>!=])=(?![=>])")
 _IN_WORDS = re.compile(
     r"\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w{3,5}teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred)\b",
     re.IGNORECASE,
 )
+
+_NAMED, _FEW = 200, 10  # of more labels only some are named
 
 
 class _Format(Record):
@@ -35,19 +39,31 @@ class _Format(Record):
     @field_validator("labels")
     @classmethod
     def _usable(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        labels = tuple(map(whole, labels))
         if any(not label or label != label.strip() for label in labels):
             raise TaskError("A label is empty or has spaces around it; give each label as the plain text of an answer.")
         if repeated := [label for label, count in Counter(labels).items() if count > 1]:
             raise TaskError(f"The label {repeated[0]!r} is given twice; give each label once.")
         return labels
 
+    @cached_property
+    def find(self) -> LabelReader:
+        """What finds the labels in a text."""
+        return LabelReader(self.labels)
+
+    @property
+    def named(self) -> str:
+        """The labels, or of very many the number and the first."""
+        many = len(self.labels) > _NAMED
+        return (f"the {len(self.labels):,} labels " if many else "") + ", ".join(self.labels[:_FEW] if many else self.labels) + " …" * many
+
     @abstractmethod
     def parse(self, output: str, stated: bool = False) -> str | None:
         """The answer that `output` gives, None where it gives none or more than one; with `stated`, only an explicit one. Never raises."""
 
-    @abstractmethod
     def correct(self, answer: str | None, target: str) -> bool:
         """Whether `answer` means the same as `target`; None is wrong."""
+        return self.classes(answer) == self.classes(target) != ()
 
     @abstractmethod
     def accepts(self, target: str) -> bool:
@@ -57,9 +73,9 @@ class _Format(Record):
     def expected(self) -> str:
         """What a target should be, to end a sentence with."""
 
-    @abstractmethod
     def instruction(self) -> str:
         """A sentence for the model on how to state its answer."""
+        return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
 
     def classes(self, text: str | None) -> tuple[str, ...]:
         """The labels that an answer or a target consists of; () for free-form answers and for None."""
@@ -77,7 +93,7 @@ class LabelAnswer(_Format):
     kind: Literal["label"] = "label"
 
     def parse(self, output: str, stated: bool = False) -> str | None:
-        find = reader(self.labels)
+        find = self.find
         if exact := find.exact(output):
             return exact
         for claim in claims(output):
@@ -89,22 +105,16 @@ class LabelAnswer(_Format):
         text = plain(output)
         return None if stated else find.conclusion(text) or find.resolve(text)
 
-    def correct(self, answer: str | None, target: str) -> bool:
-        return answer is not None and self.classes(answer) == self.classes(target) != ()
-
     def accepts(self, target: str) -> bool:
-        return target in self.labels
+        return target in self.find.labels
 
     def expected(self) -> str:
-        return f"one of {', '.join(self.labels)}"
-
-    def instruction(self) -> str:
-        return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
+        return f"one of {self.named}"
 
     def classes(self, text: str | None) -> tuple[str, ...]:
-        if text is None or text in self.labels:
+        if text is None or text in self.find.labels:
             return (text,) if text else ()
-        label = reader(self.labels).whole(text)
+        label = self.find.whole(text)
         return (label,) if label else ()
 
 
@@ -121,46 +131,41 @@ class SequenceAnswer(_Format):
     def parse(self, output: str, stated: bool = False) -> str | None:
         if self.accepts(output.strip()):
             return ", ".join(self.classes(output))
-        find, text = reader(self.labels), plain(output)
+        find, text = self.find, plain(output)
         for claim in claims(text):
-            rows = lines(claim)
             if find.mentions(claim):
-                return self._first(rows[0], claim.strip().split("\n\n")[0], claim)
-        rows = [] if stated else lines(text)[-500:]
+                return self._first(lines(claim)[0], claim.strip().split("\n\n")[0], claim)
+        rows = [] if stated else lines(text)[-MOST:]
         return self._first(rows[-1], text.rsplit("\n\n", 1)[-1], text, *reversed(rows)) if rows else None
 
     def _first(self, *places: str) -> str | None:
         """The first list of the right length among texts that may hold it."""
-        return next((", ".join(items) for place in places if (items := self._list(place))), None)
+        return next((", ".join(items) for place in dict.fromkeys(places) if (items := self._list(place))), None)
 
     def _list(self, text: str) -> tuple[str, ...]:
         if self.length is None:
+            if len(text) > LONGEST:
+                return ()
             items: list[str] = []
-            for item in re.split(r"[,;，、\n]|\band\b", text):
-                if label := reader(self.labels).whole(item):
+            for item in filter(str.strip, re.split(r"[,;，、\n]|\band\b", text)):
+                if label := self.find.whole(item):
                     items.append(label)
                 elif key(item):
                     return ()
             return tuple(items)
-        found = tuple(label for _, label in reader(self.labels).mentions(text))
+        found = tuple(label for _, label in self.find.mentions(text))
         return found if len(found) == self.length else ()
-
-    def correct(self, answer: str | None, target: str) -> bool:
-        return answer is not None and self.classes(answer) == self.classes(target) != ()
 
     def accepts(self, target: str) -> bool:
         items = [item.strip() for item in target.split(",")]
-        return all(item in self.labels for item in items) and self.length in (None, len(items))
+        return all(item in self.find.labels for item in items) and self.length in (None, len(items))
 
     def expected(self) -> str:
-        return f"a list of {self.length or 'some'} items with commas between, each one of {', '.join(self.labels)}"
-
-    def instruction(self) -> str:
-        return f'End your reply with a line "Answer: X", where X is {self.expected()}.'
+        return f"a list of {self.length or 'some'} items with commas between, each one of {self.named}"
 
     def classes(self, text: str | None) -> tuple[str, ...]:
         items = [item.strip() for item in text.split(",")] if text else []
-        return tuple(items) if all(item in self.labels for item in items) else ()
+        return tuple(items) if all(item in self.find.labels for item in items) else ()
 
 
 class NumberAnswer(_Format):
@@ -175,18 +180,17 @@ class NumberAnswer(_Format):
     tolerance: float = Field(default=0, ge=0)
 
     def parse(self, output: str, stated: bool = False) -> str | None:
-        text = number.clean(output)
-        for claim in claims(text):
+        for claim in claims(output):
             row = claimed(claim)
-            if _DIGIT.search(row) or _IN_WORDS.search(row):
-                return _written(_result(next((s for s in _sentences(row) if _DIGIT.search(s)), "")))
-        rows = [] if stated else lines(text)
-        last = next((row for row in reversed(rows) if _DIGIT.search(row)), "")
-        sentences = [s for s in _sentences(last) if _DIGIT.search(s)]
-        if not sentences or re.match(r"[-+]\s", last):  # a bullet or a sign
+            if DIGIT.search(row) or _IN_WORDS.search(row[:LONGEST]):
+                return _written(_result(next(iter(_sentences(row)), "")))
+        rows = [] if stated else lines(output)
+        last = next((row for row in reversed(rows[-MOST:]) if DIGIT.search(row)), "")
+        first, final = _sentences(last), _sentences(last, end=True)
+        if not final or re.match(r"[-+]\s", number.clean(last[:9])):  # a bullet or a sign
             return None
-        found, first = _result(sentences[-1]), {number.value(rows[0][:200]), number.value(sentences[0])} - {None}
-        return _written(found) if first <= {found} else None
+        found, stated_first = _result(final[-1]), {value(next(filter(key, rows))[:200]), *map(value, first[:1])} - {None}
+        return _written(found) if stated_first <= {found} else None
 
     def correct(self, answer: str | None, target: str) -> bool:
         given, true = value(answer), value(target)
@@ -227,11 +231,12 @@ class TextAnswer(_Format):
 
     def _block(self, output: str, stated: bool) -> str | None:
         """The whole answer of a reply: a JSON document, what follows "Answer:", or what stands in the last fence."""
-        if _document(output) is None and (found := list(_HEADING.finditer(output))):
-            output = output[found[-1].end() :]
+        if _document(output) is None and (found := deque(_HEADING.finditer(output), maxlen=1)):
+            output = output[found[0].end() :]
         elif stated:
             return None
-        inside, fence = [], ""
+        inside: list[str] = []
+        fence = ""
         rows = output.strip().split("\n")
         for row in rows:
             mark = row.strip()[:3]
@@ -312,10 +317,10 @@ def _evaluated(text: str) -> str:
     return text
 
 
-Answer = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer, Field(discriminator="kind")]
+AnswerFormat = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer, Field(discriminator="kind")]
 
 
-def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> Answer:
+def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> AnswerFormat:
     """The answer format that fits all `targets`.
 
     With `labels`: one of them, or a list of them. Without: numbers if all are; lists over at most 12 items; at most 12 labels,
@@ -324,7 +329,7 @@ def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> Answe
     Raises TaskError where a target does not fit the labels that are given.
     """
     if labels is not None:
-        return LabelAnswer(labels=tuple(labels)) if all(t in labels for t in targets) else _sequence(targets, tuple(labels))
+        return LabelAnswer(labels=tuple(labels)) if set(targets) <= set(labels) else _sequence(targets, tuple(labels))
     if all(value(target) is not None for target in targets):
         return NumberAnswer()
     if all("," in target for target in targets):
@@ -344,22 +349,26 @@ def _closed(counts: Counter[str]) -> bool:
     return len(counts) <= 12 and min(counts.values()) > 1 and "" not in counts
 
 
-def _sequence(targets: Sequence[str], labels: tuple[str, ...]) -> Answer:
+def _sequence(targets: Sequence[str], labels: tuple[str, ...]) -> AnswerFormat:
     lengths = {target.count(",") + 1 for target in targets}
     answer = SequenceAnswer(labels=labels, length=lengths.pop() if len(lengths) == 1 else None)
     return answer if all(answer.accepts(target) for target in targets) else LabelAnswer(labels=labels)
 
 
-def _sentences(line: str) -> list[str]:
-    return _SENTENCE.split(line)
+def _sentences(line: str, end: bool = False) -> list[str]:
+    """The sentences with a number at the beginning or the end of a line, cleaned; none that is longer than an answer."""
+    found = _SENTENCE.split(number.clean(line[-LONGEST:] if end else line[:LONGEST]))
+    if len(line) > LONGEST:
+        del found[0 if end else -1]
+    return [sentence for sentence in found if DIGIT.search(sentence)]
 
 
 def _result(sentence: str) -> Decimal | None:
     """The number that a sentence comes to: after "=" and without what is in brackets or gives reasons."""
     head = _REASON.split(sentence, maxsplit=1)[0]
-    head = head if _DIGIT.search(head) else sentence
+    head = head if DIGIT.search(head) else sentence
     bare = re.sub(r"(?<=\s)\([^()]*+\)", "", head)
-    head = bare if _DIGIT.search(bare) else head
+    head = bare if DIGIT.search(bare) else head
     if sum(bool(_EQUALS.search(part)) for part in re.split(r",\s|\band\b", head)) > 1:
         return None
     return number.one(_EQUALS.split(head)[-1])

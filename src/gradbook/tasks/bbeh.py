@@ -1,6 +1,5 @@
 """BIG-Bench Extra Hard: any task.json of github.com/google-deepmind/bbeh, which the user fetches."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +8,7 @@ import pandas as pd
 
 from gradbook.errors import TaskError
 from gradbook.tasks.answers import BbehAnswer, TextAnswer, detect
-from gradbook.tasks.table import file_of, fingerprint
+from gradbook.tasks.table import file_of, fingerprint, from_json, text_of
 from gradbook.tasks.task import Task
 
 
@@ -51,13 +50,7 @@ def bbeh(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise TaskError(f"{path.name} is not UTF-8 text; fetch the file again.") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise TaskError(f"{path.name} is not JSON ({error.msg} at {where}); fetch the file again.") from None
+    data = from_json(text_of(path), path.name, "fetch the file again")
     if not isinstance(data, dict) or not isinstance(data.get("examples"), list):
         raise TaskError(f'{path.name} has no list "examples"; a BBEH file is an object with "examples" and "canary".')
     return data

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradbook.errors import TaskError
 from gradbook.tasks.answers import LabelAnswer
-from gradbook.tasks.table import file_of, fingerprint, fit_sizes, read_csv
+from gradbook.tasks.table import fingerprint, fit_sizes, read_file
 from gradbook.tasks.task import Task
 
 SIZES = (30, 50, 198)
@@ -69,7 +69,7 @@ def _take(pool: pd.DataFrame, sizes: tuple[int, int, int], seed: int) -> pd.Data
 
 def _questions(path: str | Path, seed: int) -> pd.DataFrame:
     """The different questions of a file, lettered, in the columns input, target, record and question."""
-    frame = read_csv(file_of(path))
+    frame = read_file(path, "csv")
     for column in ["Question", *_CHOICES]:
         if column not in frame:
             needed = "'Question', 'Correct Answer' and 'Incorrect Answer 1' to 3"

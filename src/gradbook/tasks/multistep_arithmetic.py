@@ -3,12 +3,15 @@
 import math
 import operator
 import random
+from collections.abc import Callable, Mapping
+from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from gradbook.errors import TaskError
-from gradbook.records import SPLITS, Example
+from gradbook.records import SPLITS
 from gradbook.tasks.answers import NumberAnswer
-from gradbook.tasks.table import SIZES, check_counts
+from gradbook.tasks.table import SIZES, check_counts, examples_of
 from gradbook.tasks.task import Task
 
 LIMIT = 100_000  # no value inside A, B or C is larger than this, so answers stay readable
@@ -17,7 +20,7 @@ WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
 
 # A tree is a number, the name "a" or "b", or a tuple: the operator and its operands.
 Tree = Any
-_BUILT_IN = {
+_BUILT_IN: dict[str, Callable[..., int]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -67,20 +70,17 @@ def multistep_arithmetic(operators: int = 3, depth: int = 3, seed: int = 0, size
         if not isinstance(given, int) or not 1 <= given <= 6:
             raise TaskError(f"{name}={given!r} should be a whole number from 1 to 6.")
     counts = check_counts(sizes)
-    rng, questions = random.Random(f"multistep arithmetic:{operators}:{depth}:{seed}"), {}
+    rng = random.Random(f"multistep arithmetic:{operators}:{depth}:{seed}")
+    questions: dict[str, str] = {}
     while len(questions) < sum(counts):
         text, target = _question(rng, operators, depth)
         questions[text] = str(target)
     items = iter(questions.items())
-    splits = {
-        name: tuple(Example(id=f"{name}-{i}", input=text, target=target) for i, (text, target) in zip(range(size), items, strict=False))
-        for name, size in zip(SPLITS, counts, strict=True)
-    }
     answer = NumberAnswer()
     return Task(
         name="multistep_arithmetic",
         description=f"Arithmetic with {operators} new operators, {depth} levels deep; generated.",
-        **splits,
+        **examples_of({name: islice(items, size) for name, size in zip(SPLITS, counts, strict=True)}),
         answer=answer,
         seed_prompt="Answer the question.",
         format_instruction=answer.instruction(),
@@ -88,7 +88,7 @@ def multistep_arithmetic(operators: int = 3, depth: int = 3, seed: int = 0, size
     )
 
 
-def evaluate(tree: Tree, definitions: Definitions, names: dict[str, int] | None = None) -> int:
+def evaluate(tree: Tree, definitions: Definitions, names: Mapping[str, int] = MappingProxyType({})) -> int:
     """The exact value of a tree, where `names` gives a and b."""
     if isinstance(tree, int):
         return tree

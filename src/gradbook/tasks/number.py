@@ -2,14 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from decimal import Context, Decimal, InvalidOperation, localcontext
-from typing import NamedTuple
 
+_FRACTIONS = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+DIGIT = re.compile(rf"[\d{_FRACTIONS}]")
 _SCALES = {"hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9, "trillion": 12}
 _ASCII = {0xFF01 + i: chr(0x21 + i) for i in range(94)} | dict.fromkeys(map(ord, "−‒–﹣"), "-")
 _ASCII |= dict.fromkeys(map(ord, "\u00a0\u2009"), "\u202f")  # one sign for the narrow blanks that group digits
-_ASCII |= {ord(sign): " " + unicodedata.normalize("NFKC", sign).replace("⁄", "/") for sign in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+_ASCII |= {ord(sign): " " + unicodedata.normalize("NFKC", sign).replace("⁄", "/") for sign in _FRACTIONS}
 _NUMBER = re.compile(
     r"(?<![^\W_])(?<![^\W_]_)(?:(?P<sign>[-+]|\b(?:minus|negative)\b)(?P<gap>\s?))?(?:[$€£¥₹]\s?)?(?P<inner>[-+])?"
     r"(?P<digits>\d++(?:[.,'’_\u202f ]\d++)*+|\.\d++)(?P<exponent>[eE][-+]?\d{1,6}(?!\d))?"
@@ -32,14 +32,6 @@ _AFTER = re.compile(
 )
 
 
-class Found(NamedTuple):
-    """A number in a text: where it stands, and its value, or None where it is part of something that cannot be read."""
-
-    start: int
-    end: int
-    value: Decimal | None
-
-
 def clean(text: str) -> str:
     """`text` with ASCII digits, signs, fractions and powers, and without the LaTeX and Markdown that stand around numbers."""
     text = text.translate(_ASCII).replace("{,}", ",").replace(r"\,", "\u202f").replace(r"\!", "").replace("\\$", "$").replace("`", "")
@@ -49,42 +41,33 @@ def clean(text: str) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    return _spaced(match, f"{match[1] or match[2]}/{match[3] or match[4]}")
-
-
-def _spaced(match: re.Match[str], fraction: str) -> str:
-    """A fraction after a whole number, with the blank that keeps them apart."""
-    return " " * match.string[max(0, match.start() - 1) : match.start()].isdigit() + fraction
+    """A fraction, after a whole number with the blank that keeps them apart."""
+    return " " * match.string[max(0, match.start() - 1) : match.start()].isdigit() + f"{match[1] or match[2]}/{match[3] or match[4]}"
 
 
 def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).translate(_ASCII)
 
 
-def numbers(text: str) -> Iterator[Found]:
-    """The numbers of a cleaned text, in order."""
-    for match in _NUMBER.finditer(text):
-        yield Found(match.start(), match.end(), _value(match))
-
-
 def one(text: str) -> Decimal | None:
     """The number that a cleaned text states; None where it states none, several different ones, or one that cannot be read."""
     value = None
-    for count, found in enumerate(numbers(text)):
-        if found.value is None or value not in (None, found.value) or count > 100:
+    for count, match in enumerate(_NUMBER.finditer(text)):
+        if (found := _value(match)) is None or value not in (None, found) or count > 100:
             return None
-        value = found.value
+        value = found
     return value
 
 
 def value(text: str | None) -> Decimal | None:
-    """The number that `text` is as a whole, or None. Fractions are worked out to 50 digits."""
-    cleaned = clean(text).strip() if text else ""
-    found = next(numbers(cleaned), None)
-    return found.value if found and (found.start, found.end) == (0, len(cleaned)) and not re.search("[$€£¥₹]", cleaned) else None
+    """The number that `text` is as a whole, in at most 20,000 characters, or None. Fractions are worked out to 50 digits."""
+    cleaned = clean(text).strip() if text and len(text) <= 20_000 else ""
+    found = _NUMBER.match(cleaned)
+    return _value(found) if found and found.end() == len(cleaned) and not re.search("[$€£¥₹]", cleaned) else None
 
 
 def _value(match: re.Match[str]) -> Decimal | None:
+    """The value of a number in a text; None where it is part of something that cannot be read."""
     text, start, end, sign = match.string, match.start(), match.end(), match["sign"] or ""
     before = text[max(0, start - 24) : start]
     last = before.rstrip("$€ ")[-1:]

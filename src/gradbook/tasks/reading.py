@@ -4,15 +4,17 @@ Everything takes time in proportion to the text: scans go forward once, and patt
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator
 from functools import lru_cache
+from itertools import islice, takewhile
 
 from gradbook.replies import spoken
 
+# The first sign is a class with both cases, and what is before it is asked only then: such signs alone are found fast.
 _CLAIM = re.compile(
-    r"(?:\banswers?\b|\b(?:antwort|réponse|respuesta|resposta|risposta|ответ)\b|答案|答え|回答|정답)[*_`\"'\s]*+"
-    r"(?:(?:is|are|was|would be|should be|must be)\b|[:：=＝>]|[是为為は])|\\boxed\s*+\{",
-    re.IGNORECASE,
+    r"[aArRоО答回정\\](?i:(?:(?<=\b[arо])(?:nswers?|ntwort|éponse|espuesta|esposta|isposta|твет)\b|(?<=答)[案え]|(?<=回)答|(?<=정)답)"
+    r"[*_`\"'\s]*+(?:(?:is|are|was|would be|should be|must be)\b|[:：=＝>]|[是为為は])|(?<=\\)boxed\s*+\{)"
 )
 _WRAPPER = re.compile(r"\\(?:text|textbf|texttt|mathrm|mathbf)\s*+\{([^{}]*+)\}")
 _LEAD = re.compile(r"^(?:(?![-+]\d)[\s*_`\"'“”‘’«»()\[\]{}.,;:：!?$#~–—•-])++")
@@ -21,8 +23,8 @@ _AFTER = re.compile(r"[\s:：*_`]*+")
 _NEGATION = re.compile(r"(?:\bnot|n['’]t|\bneither|\bnor|\bnever|\brather than)\s+(?:be\s+)?[\"'(“‘]*$", re.IGNORECASE)
 _REASON = re.compile(r"\s*+(?:[.!?;。](?:\s|$)|[,:(–—-]*+\s*+(?:because|since|given)\b)", re.IGNORECASE)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_LONGEST = 4_000  # characters in which a label is looked for
-_MOST = 500  # statements and lines at the end of a reply that are looked at
+LONGEST = 4_000  # characters in which an answer is looked for
+MOST = 500  # statements and lines at the end of a reply that are looked at
 _DECORATION = " \t\r\n\"'([{)]}“”‘’$"
 
 
@@ -71,22 +73,30 @@ def claims(output: str) -> Iterator[str]:
 
     A claim ends where the next one begins, or at a closing tag; an empty one is left out. Markdown in front of it is kept.
     """
-    end, closing = len(output), _closing(output) if "\\boxed" in output else {}
-    for match in reversed(list(_CLAIM.finditer(output))[-_MOST:]):
-        if match[0].endswith("{"):
-            claim = output[match.end() : closing.get(match.end() - 1, match.end())]
-        else:
-            claim = output[match.end() : end].partition("</")[0]
+    end = len(output)
+    for match, closed in islice(_stated(output), MOST):
+        claim = output[match.end() : closed] if match[0].endswith("{") else output[match.end() : end].partition("</")[0]
         end = match.start()
         if claim.strip().strip("*_`:：").strip():
             yield claim
 
 
-def _closing(text: str) -> dict[int, int]:
-    """Where each curly bracket that is opened is closed."""
+def _stated(output: str) -> Iterator[tuple[re.Match[str], int]]:
+    """Each match of a claim, the last one first, and where its bracket is closed; ever longer stretches are read, from the end."""
+    stretch, stop = LONGEST, len(output)
+    while stop:
+        start = max(0, len(output) - stretch)
+        found = deque(takewhile(lambda match: match.start() < stop, _CLAIM.finditer(output, start)), maxlen=MOST)  # noqa: B023
+        closing = _closing(output, start) if any(match[0].endswith("{") for match in found) else {}
+        yield from ((match, closing.get(match.end() - 1, match.end())) for match in reversed(found))
+        stretch, stop = stretch * 8, start
+
+
+def _closing(text: str, start: int) -> dict[int, int]:
+    """Where each curly bracket that is opened from `start` on is closed."""
     pairs: dict[int, int] = {}
     opened: list[int] = []
-    for match in re.finditer(r"[{}]", text):
+    for match in re.compile(r"[{}]").finditer(text, start):
         if match[0] == "{":
             opened.append(match.start())
         elif opened:
@@ -102,7 +112,7 @@ def stated(claim: str) -> str:
 class LabelReader:
     """Finds labels in text. Labels that compare equal once cleaned are told apart by their exact text, or not at all."""
 
-    def __init__(self, labels: Sequence[str]):
+    def __init__(self, labels: Collection[str]):
         self.labels = frozenset(labels)
         self._levels: list[dict[str, str | None]] = [{} for _ in forms("")]
         for label in labels:
@@ -117,12 +127,15 @@ class LabelReader:
         letters = "".join(re.escape(k) for k in self._levels[-1] if len(k) == 1)
         self._letter = re.compile(_letter_pattern(letters), re.IGNORECASE | re.MULTILINE) if letters else None
 
+    def __reduce__(self) -> tuple[type["LabelReader"], tuple[frozenset[str]]]:
+        return LabelReader, (self.labels,)  # what is cached cannot be pickled
+
     def exact(self, output: str) -> str | None:
         """The label that the reply is, or that its last line or itself gives after "Answer:", letter by letter."""
         output = output.strip()
         for text in (output, output.rpartition("\n")[2]):
             head, _, rest = text.partition(":")
-            if head.strip("* ").casefold() in ("answer", "final answer") and rest.strip() in self.labels:
+            if len(head) < 40 and head.strip("* ").casefold() in ("answer", "final answer") and rest.strip() in self.labels:
                 return rest.strip()
         return output if output in self.labels else None
 
@@ -138,7 +151,7 @@ class LabelReader:
 
         None are looked for in a text of more than 4,000 characters: that is no answer, whatever it names.
         """
-        if len(text) > _LONGEST:
+        if len(text) > LONGEST:
             return []
         tokens = [(match.start(), match.end(), match[0].casefold()) for match in _TOKEN.finditer(text)]
         found: list[tuple[int, str]] = []
@@ -186,7 +199,7 @@ class LabelReader:
 
     def conclusion(self, text: str) -> str | None:
         """The label that a reply without an explicit statement ends with, or gives as a line of its own."""
-        rows = lines(text)[-_MOST:]
+        rows = lines(text)[-MOST:]
         known = {row: self.whole(row) for row in set(rows)}
         alone = {label for label in known.values() if label}
         if len(alone) == 1:
@@ -207,9 +220,3 @@ def _letter_pattern(letters: str) -> str:
             rf"(?:^[^\w\n]{{0,20}}|,\s{{0,5}}){one}(?=[^\S\n]*+(?:[,.:;\]]|$))",
         )
     )
-
-
-@lru_cache(maxsize=64)
-def reader(labels: tuple[str, ...]) -> LabelReader:
-    """The reader for `labels`, made once."""
-    return LabelReader(labels)

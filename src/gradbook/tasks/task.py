@@ -1,7 +1,7 @@
 """A task: examples in three splits, the prompt to begin with, and how an answer is read and scored."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,15 +10,19 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from gradbook import displays
 from gradbook.errors import TaskError
+from gradbook.parse import whole
 from gradbook.records import SPLITS, Example, SplitName, short_id
 from gradbook.tasks import table
-from gradbook.tasks.answers import Answer, LabelAnswer, NumberAnswer, detect, text_for
+from gradbook.tasks.answers import AnswerFormat, LabelAnswer, NumberAnswer, detect, text_for
 from gradbook.tasks.reading import finished
 from gradbook.tasks.wrong import wrong_label
 
 Parser = Callable[[str], str | None]
 Scorer = Callable[[str | None, str], bool]
+_SHOWN = 12  # labels that a task is told by
+_FIELDS = {"description", "private", "wrong_rule", "parser", "scorer"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,7 +42,7 @@ class Task:
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
-    answer: Answer
+    answer: AnswerFormat
     seed_prompt: str
     format_instruction: str
     description: str = ""
@@ -49,6 +53,10 @@ class Task:
     scorer: Scorer | None = None
 
     def __post_init__(self) -> None:
+        for name in ("name", "description", "seed_prompt", "format_instruction"):
+            if not isinstance(text := getattr(self, name), str):
+                raise TaskError(f"{name}={text!r} of a task should be text.")
+            object.__setattr__(self, name, whole(text))
         for name in SPLITS:
             if not self.split(name):
                 raise TaskError(f"The {name} split of task {self.name!r} is empty; give it at least one example.")
@@ -94,7 +102,7 @@ class Task:
         Of a reply that was `cut` off, the last line is unfinished and left out, and only an answer that it states counts.
         A parser of the task's own cannot know that, so it is not asked.
         """
-        heard = finished(output, cut)
+        heard = finished(whole(output), cut)
         if self.parser:
             return None if cut else self.parser(heard)
         return self.answer.parse(heard, stated=cut)
@@ -145,8 +153,8 @@ class Task:
             own = " and ".join(custom)
             raise TaskError(f"Task {settings.get('name')!r} has a {own} of its own, which cannot be stored; pass the task again.")
         try:
-            answer = TypeAdapter(Answer).validate_python(settings.get("answer"))
-            return cls(**{**settings, "answer": answer}, **{name: tuple(examples.get(name, ())) for name in SPLITS})
+            answer = TypeAdapter(AnswerFormat).validate_python(settings.get("answer"))
+            return cls(**settings | {"answer": answer} | {name: tuple(examples.get(name, ())) for name in SPLITS})
         except (TypeError, ValidationError) as error:
             raise TaskError(f"The settings of the task are damaged: {str(error).splitlines()[0]}.") from None
 
@@ -162,7 +170,7 @@ class Task:
         sizes: Sequence[float] | None = None,
         seed: int = 0,
         labels: Sequence[Any] | None = None,
-        answer: Answer | Literal["auto", "label", "number", "text"] = "auto",
+        answer: AnswerFormat | Literal["auto", "label", "number", "text"] = "auto",
         seed_prompt: str = "Answer the question.",
         format_instruction: str | None = None,
         duplicates: Literal["error", "keep"] = "error",
@@ -180,19 +188,21 @@ class Task:
         Raises TaskError for a missing column, an empty cell, a target outside the labels, an input in two splits, or too few
         rows for the sizes; it names the row by its index label.
         """
+        if other := fields.keys() - _FIELDS:
+            raise TaskError(f"There is no option {min(other)!r}; those of pandas' readers are given as read={{{min(other)!r}: …}}.")
         if duplicates not in ("error", "keep"):
             raise TaskError(f'duplicates={duplicates!r} should be "error" or "keep".')
         if split and sizes is not None:
             raise TaskError(f"sizes and split={split!r} both say how to split; give one of them.")
         rows = table.rows_of(df, input, target, split)
         counts = None if split else table.fit_sizes(len(rows), sizes)
-        answer = _answer(answer, rows, None if labels is None else tuple(map(str, labels)))
+        answer = _answer(answer, rows, None if labels is None else tuple(whole(str(label)) for label in labels))
         splits = table.divide(rows, counts, seed) if counts else table.by_column(rows)
         if duplicates == "error":
             table.refuse_leaks(splits)
         return cls(
             name=name,
-            **table.examples_of(splits),
+            **table.examples_of({part: [row[1:3] for row in rows] for part, rows in splits.items()}),
             answer=answer,
             seed_prompt=seed_prompt,
             format_instruction=answer.instruction() if format_instruction is None else format_instruction,
@@ -201,40 +211,68 @@ class Task:
         )
 
     @classmethod
-    def from_csv(cls, path: str | Path, input: str = "input", target: str = "target", *, sep: str = ",", **options: Any) -> "Task":
-        """A task from a CSV file in UTF-8 with a header; errors name the row as a spreadsheet counts it, the header being row 1.
+    def from_csv(cls, path: str | Path, input: str = "input", target: str = "target", **options: Any) -> "Task":
+        """A task from a CSV file with a header; errors name the row as a spreadsheet counts it, the header being row 1.
 
-        options: as for from_frame; the name is the file's unless given. Texts such as "NA" are kept as they are.
+        read: options of pandas.read_csv, such as {"encoding": "latin-1", "sep": ";"}; without, it is UTF-8 with commas. The others are
+        those of from_frame; the name is the file's unless given. Texts such as "NA" are kept as they are.
         """
-        return cls.from_frame(table.read_csv(path, sep), input, target, **_file_options("from_csv", path, input, target, options))
+        return cls._from_file("csv", path, input, target, **options)
+
+    @classmethod
+    def from_excel(cls, path: str | Path, input: str = "input", target: str = "target", **options: Any) -> "Task":
+        """A task from a sheet with a header, as from_csv. read: options of pandas.read_excel, such as {"sheet_name": "codes"}."""
+        return cls._from_file("excel", path, input, target, **options)
+
+    @classmethod
+    def from_parquet(cls, path: str | Path, input: str = "input", target: str = "target", **options: Any) -> "Task":
+        """A task from a Parquet file, as from_csv. read: options of pandas.read_parquet."""
+        return cls._from_file("parquet", path, input, target, **options)
 
     @classmethod
     def from_jsonl(cls, path: str | Path, input: str = "input", target: str = "target", **options: Any) -> "Task":
-        """A task from a JSON Lines file, an object a line; errors name the line. options: as for from_csv."""
-        return cls.from_frame(table.read_jsonl(path), input, target, **_file_options("from_jsonl", path, input, target, options))
+        """A task from a JSON Lines file, an object a line, as from_csv; errors name the line. read: may name the "encoding"."""
+        return cls._from_file("jsonl", path, input, target, **options)
+
+    @classmethod
+    def _from_file(
+        cls, kind: str, path: str | Path, input: str, target: str, *, read: Mapping[str, Any] | None = None, **options: Any
+    ) -> "Task":
+        frame = table.read_jsonl(path, read) if kind == "jsonl" else table.read_file(path, kind, read)
+        source: dict[str, Any] = {"loader": f"from_{kind}", **table.fingerprint(path), "input": input, "target": target}
+        if plain := {name: given for name, given in (read or {}).items() if isinstance(given, str | int | float)}:
+            source["read"] = plain
+        return cls.from_frame(frame, input, target, **{"name": Path(path).stem, "source": source} | options)
+
+    @classmethod
+    def from_hf(cls, dataset: Any, input: str = "input", target: str = "target", **options: Any) -> "Task":
+        """A task from a `datasets.Dataset` of Hugging Face, such as load_dataset("imdb", split="train"), with the options of from_frame.
+
+        A target that is a class label is told by its names. The task's name is the data set's unless given. Raises TaskError for
+        another object, such as a DatasetDict, which holds several.
+        """
+        frame, labels = table.from_dataset(dataset, target)
+        name = str(getattr(getattr(dataset, "info", None), "dataset_name", None) or "table")
+        source = {"loader": "from_hf", "dataset": name, "part": str(getattr(dataset, "split", None) or "all")}
+        given = {"name": name, "source": source | {"input": input, "target": target}, "labels": labels or None}
+        return cls.from_frame(frame, input, target, **given | options)
 
     def __repr__(self) -> str:
+        labels = f", labels={list(self.labels[:_SHOWN])}{' …' * (len(self.labels) > _SHOWN)}" if self.labels else ""
         sizes = ", ".join(f"{name}={len(self.split(name))}" for name in SPLITS)
-        return f"Task({self.name!r}, {sizes}, answer={self.answer.kind!r}{f', labels={list(self.labels)}' if self.labels else ''})"
+        return f"Task({self.name!r}, {sizes}, answer={self.answer.kind!r}{labels})"
 
     def _repr_html_(self) -> str:
-        from gradbook.page import task  # templates are loaded where something is shown
-
-        return task(self)
+        return displays.html(self)
 
 
 def form_of(settings: dict[str, Any]) -> str:
     """`Task.form` of a task's settings; what an answer format has by default counts for nothing, so that a later version may add to it."""
-    answer = TypeAdapter(Answer).validate_python(settings["answer"])
+    answer = TypeAdapter(AnswerFormat).validate_python(settings["answer"])
     return short_id(settings["format_instruction"], answer.kind, answer.model_dump(mode="json", exclude_defaults=True))
 
 
-def _file_options(loader: str, path: str | Path, input: str, target: str, options: dict[str, Any]) -> dict[str, Any]:
-    source = {"loader": loader, **table.fingerprint(path), "input": input, "target": target}
-    return {"name": Path(path).stem, "source": source} | options
-
-
-def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | None) -> Answer:
+def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | None) -> AnswerFormat:
     """The answer format asked for by name, or the one that fits; every target is checked against it."""
     targets = [row.target for row in rows]
     if answer == "auto":
@@ -252,7 +290,8 @@ def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | No
     return answer
 
 
-def _check_target(answer: Answer, target: str, place: str) -> None:
+def _check_target(answer: AnswerFormat, target: str, place: str) -> None:
     if not answer.accepts(target):
         shown = target if len(target) <= 60 else target[:59] + "…"
-        raise TaskError(f"{place}: the target {shown!r} should be {answer.expected()}.")
+        expected = "".join(sign if sign.isprintable() else "\ufffd" for sign in answer.expected())
+        raise TaskError(f"{place}: the target {shown!r} should be {expected}.")

@@ -4,11 +4,12 @@ import json
 import random
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import islice
 
 from gradbook.errors import TaskError
-from gradbook.records import SPLITS, Example
+from gradbook.records import SPLITS
 from gradbook.tasks.answers import LabelAnswer
-from gradbook.tasks.table import fit_sizes
+from gradbook.tasks.table import examples_of, fit_sizes
 from gradbook.tasks.task import Task
 
 
@@ -29,14 +30,13 @@ def ticket_routing(codes: int = 3, seed: int = 0, sizes: Sequence[int] | None = 
     counts = fit_sizes(codes * min(map(len, pools.values())), sizes, what="tickets balanced over the codes")
     turns = iter(list(pools) * sum(counts))  # dealing the codes in turn balances every split, and all of them together
     splits = {
-        name: _examples(rng, name, [(code := next(turns), pools[code].pop()) for _ in range(size)])
-        for name, size in zip(SPLITS, counts, strict=True)
+        name: _shuffled(rng, [(pools[code].pop(), code) for code in islice(turns, size)]) for name, size in zip(SPLITS, counts, strict=True)
     }
     answer = LabelAnswer(labels=tuple(meaning))
     return Task(
         name="ticket_routing",
         description=f"Route a support ticket to one of {codes} codes without knowing what they mean; written for gradbook.",
-        **splits,
+        **examples_of(splits),
         answer=answer,
         seed_prompt=f"Route the support ticket to one of {', '.join(meaning)}. Reply with the answer line only.",
         format_instruction=answer.instruction(),
@@ -44,9 +44,9 @@ def ticket_routing(codes: int = 3, seed: int = 0, sizes: Sequence[int] | None = 
     )
 
 
-def _examples(rng: random.Random, split: str, labelled: list[tuple[str, str]]) -> tuple[Example, ...]:
+def _shuffled(rng: random.Random, labelled: list[tuple[str, str]]) -> list[tuple[str, str]]:
     rng.shuffle(labelled)
-    return tuple(Example(id=f"{split}-{i}", input=text, target=code) for i, (code, text) in enumerate(labelled))
+    return labelled
 
 
 def _tickets() -> dict[str, list[str]]:

@@ -5,74 +5,21 @@ from itertools import product
 from typing import NamedTuple
 
 from gradbook.errors import TaskError
-from gradbook.records import SPLITS, Example
+from gradbook.records import SPLITS
 from gradbook.tasks.answers import LabelAnswer
-from gradbook.tasks.table import SIZES, check_counts
+from gradbook.tasks.table import SIZES, check_counts, examples_of
 from gradbook.tasks.task import Task
 
 LABELS = ("yes", "no", "unknown")
+# fmt: off
 NAMES = (
-    "Aaliyah",
-    "Aiko",
-    "Amara",
-    "Amir",
-    "Anika",
-    "Anna",
-    "Ayodele",
-    "Beatriz",
-    "Bilal",
-    "Carlos",
-    "Chen",
-    "Chiara",
-    "Dalia",
-    "Davide",
-    "Devika",
-    "Elena",
-    "Emeka",
-    "Farid",
-    "Fatou",
-    "Freya",
-    "Grace",
-    "Hana",
-    "Hiroshi",
-    "Ibrahim",
-    "Ines",
-    "Ivan",
-    "Jamal",
-    "Joao",
-    "Kai",
-    "Kehinde",
-    "Laila",
-    "Leilani",
-    "Linh",
-    "Luca",
-    "Malik",
-    "Maren",
-    "Mateo",
-    "Mei",
-    "Nadia",
-    "Nikhil",
-    "Noor",
-    "Olga",
-    "Omar",
-    "Paloma",
-    "Priya",
-    "Quentin",
-    "Rania",
-    "Ravi",
-    "Sanna",
-    "Sofia",
-    "Soren",
-    "Tariq",
-    "Tomas",
-    "Uma",
-    "Viktor",
-    "Wanjiru",
-    "Ximena",
-    "Yara",
-    "Yusuf",
-    "Zofia",
+    "Aaliyah", "Aiko", "Amara", "Amir", "Anika", "Anna", "Ayodele", "Beatriz", "Bilal", "Carlos", "Chen", "Chiara", "Dalia", "Davide",
+    "Devika", "Elena", "Emeka", "Farid", "Fatou", "Freya", "Grace", "Hana", "Hiroshi", "Ibrahim", "Ines", "Ivan", "Jamal", "Joao", "Kai",
+    "Kehinde", "Laila", "Leilani", "Linh", "Luca", "Malik", "Maren", "Mateo", "Mei", "Nadia", "Nikhil", "Noor", "Olga", "Omar", "Paloma",
+    "Priya", "Quentin", "Rania", "Ravi", "Sanna", "Sofia", "Soren", "Tariq", "Tomas", "Uma", "Viktor", "Wanjiru", "Ximena", "Yara",
+    "Yusuf", "Zofia",
 )
+# fmt: on
 _SAYINGS = ("{0} says {1} {2}.", "{0} says that {1} {2}.", "{0} claims that {1} {2}.", "According to {0}, {1} {2}.")
 
 
@@ -97,19 +44,17 @@ def web_of_lies(people: int = 5, unknown: float = 0.25, seed: int = 0, sizes: tu
     if not isinstance(unknown, int | float) or not 0 <= unknown <= 1:
         raise TaskError(f"unknown={unknown!r} should be a share from 0 to 1.")
     counts = check_counts(sizes)
-    rng, seen = random.Random(f"web of lies:{people}:{seed}"), set()
+    rng = random.Random(f"web of lies:{people}:{seed}")
+    seen: set[str] = set()
     splits = {
-        name: tuple(
-            Example(id=f"{name}-{i}", input=_fresh(rng, people, label, seen), target=label)
-            for i, label in enumerate(_shuffled_labels(rng, size, unknown))
-        )
+        name: [(_fresh(rng, people, label, seen), label) for label in _shuffled_labels(rng, size, unknown)]
         for name, size in zip(SPLITS, counts, strict=True)
     }
     answer = LabelAnswer(labels=LABELS)
     return Task(
         name="web_of_lies",
         description=f"Does a person tell the truth? {people} people a world; generated.",
-        **splits,
+        **examples_of(splits),
         answer=answer,
         seed_prompt="Answer the question. Reply with the answer line only.",
         format_instruction=answer.instruction(),

@@ -95,21 +95,22 @@ def _flips(rec: "Recording", at: Step, found: "Comparison") -> Iterator[FlipView
 def metrics(before: Metrics, after: Metrics | None = None) -> MetricsView:
     """One set of metrics or two side by side, each number with its 95 % interval, and the confusion of the classes."""
     columns = [before] if after is None else [before, after]
+    classes, others = before.shown()
     rows = [(before.name, tuple(share_figure(m.accuracy) for m in columns))]
     if before.recall:
         balanced = tuple(Figure(f"{m.balanced:.1%}", interval(*m.balanced_interval)) for m in columns)
         rows.append((f"balanced {before.name}", balanced))
-    rows += [(f"recall of {label}", tuple(share_figure(m.recall[label]) for m in columns)) for label in before.recall]
+    rows += [(f"recall of {label}", tuple(share_figure(m.recall[label]) for m in columns)) for label in classes]
     rows.append(("unusable" if before.judged else "unparsed", tuple(share_figure(m.unparsed) for m in columns)))
     for name, shares in (("cut off", [m.cut_off for m in columns]), ("no reply", [m.no_reply for m in columns])):
         rows += [(name, tuple(map(share_figure, shares)))] if any(share.count for share in shares) else []
     for name, means in (("characters", [m.length for m in columns]), ("tokens", [m.tokens for m in columns])):
         rows += [(name, tuple(map(mean_figure, means)))] if any(mean.total for mean in means) else []
     unread = any(UNPARSED in pair for m in columns for pair in m.confusion)
-    answered = (*before.recall, *([UNPARSED] if unread else []))
-    confusion = tuple((true, tuple(_confused(true, label, columns) for label in answered)) for true in before.recall)
-    named = (*before.recall, *(["no answer"] if unread else []))
-    return MetricsView(() if after is None else ("before", "after"), tuple(rows), named, confusion)
+    answered = (*classes, *([UNPARSED] if unread else []))
+    confusion = tuple((true, tuple(_confused(true, label, columns) for label in answered)) for true in classes)
+    named = (*classes, *(["no answer"] if unread else []))
+    return MetricsView(() if after is None else ("before", "after"), tuple(rows), named, confusion, others)
 
 
 def _confused(true: str, answered: str, columns: list[Metrics]) -> Figure:

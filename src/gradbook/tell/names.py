@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from gradbook.edits import text_at
+from gradbook.edits.words import STRENGTHS
 from gradbook.loop import Method
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.plan import epoch_length
-from gradbook.records import Edit, Replace, Step
-from gradbook.tell.views import ChangeView, Place
+from gradbook.records import Blank, Cut, Double, Edit, Relabel, Replace, Reword, Step, Strength, Swap, Take
+from gradbook.tell.views import ChangeView, Place, Words
 from gradbook.tell.words import brief, candidate_name, count, difference, of_steps, rerun_from, spaced
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ def comparable(rec: "Recording", step: Step) -> list[int]:
 
 def changes(rec: "Recording", step: Step) -> tuple[ChangeView, ...]:
     """Every perturbation on the way to a step, in order."""
-    return tuple(_change(found.step, found.edit, found.superseded) for found in rec.changes(step))
+    return tuple(_change(rec, found.step, found.edit, found.superseded) for found in rec.changes(step))
 
 
 def standing(told: tuple[ChangeView, ...]) -> Changes:
@@ -152,12 +154,23 @@ def standing(told: tuple[ChangeView, ...]) -> Changes:
     return {change.place: change for change in told if not change.superseded}
 
 
-def _change(step: int, edit: Edit, superseded: bool) -> ChangeView:
+def _change(rec: "Recording", step: int, edit: Edit, superseded: bool) -> ChangeView:
     place = Place(edit.field, None if edit.example is None else str(edit.example), edit.index, edit.candidate)
-    words = difference(edit.before or "", edit.text) if isinstance(edit, Replace) and edit.field != "selection" else ()
     sign = f"{_done(edit)} by {edit.by}"
     stated = (edit_line(edit), sign, edit.why, edit.at, edit.by)
-    return ChangeView(step, EDIT_STAGE[edit.field], place, edit.kind, *stated, words, superseded)
+    return ChangeView(step, EDIT_STAGE[edit.field], place, edit.kind, *stated, _words(rec, rec[step], edit), superseded)
+
+
+def _words(rec: "Recording", made: Step, edit: Edit) -> Words:
+    """What a perturbation wrote, with its differences from what stood there before."""
+    if edit.field == "selection":
+        return ()
+    if isinstance(edit, Replace):
+        return difference(edit.before or "", edit.text)
+    stage = EDIT_STAGE[edit.field]
+    before = None if made.origin is None else text_at(getattr(rec[made.origin], stage), edit)
+    after = text_at(getattr(made, stage), edit)
+    return () if before is None or after is None or before == after else difference(before, after)
 
 
 def _field(edit: Edit) -> str:
@@ -165,16 +178,32 @@ def _field(edit: Edit) -> str:
 
 
 def _done(edit: Edit) -> str:
-    if edit.kind == "replace":
-        return "edited"
-    return "left out" if edit.kind == "drop" else f"said {count(edit.times, 'time')}"
+    """What a perturbation did, in a participle."""
+    match edit:
+        case Double():
+            return f"said {count(edit.times, 'time')}"
+        case Relabel():
+            return {"wrong": "swapped for a wrong one", "none": "hidden"}.get(edit.to, f"swapped for that of {edit.other}")
+        case Swap():
+            return f"swapped with that of {edit.other}"
+        case Take():
+            return f"taken from step {edit.step}"
+        case Cut():
+            return f"cut to sentence {edit.sentence}" if edit.keep else f"cut by sentence {edit.sentence}"
+        case Blank():
+            return "replaced with words that say nothing" if edit.filler else "blanked"
+        case Strength():
+            return f"said to hold {STRENGTHS[edit.strength]}"
+        case Reword():
+            return "negated" if edit.how == "negate" else "paraphrased"
+    return {"replace": "edited", "drop": "left out"}.get(edit.kind, "shuffled")
 
 
 def edit_line(edit: Edit) -> str:
     """A perturbation in a line."""
     done = f"{_done(edit)} by {edit.by}"
     if not isinstance(edit, Replace):
-        return f"{_field(edit)} of {brief(edit.position)} {done}"
+        return f"{_field(edit)}{f' of {brief(edit.position)}' if edit.position else ''} {done}"
     match edit.field:
         case "selection":
             return f"{candidate_name(int(edit.text))} chosen by {edit.by} in place of {candidate_name(int(edit.before or 0))}"

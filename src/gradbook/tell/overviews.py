@@ -82,12 +82,14 @@ class MetricsView:
     """Metrics of one prompt, or of two side by side: `heads` are empty or "before" and "after", `rows` a name with its figures.
 
     `confusion` has a row a true class: the counts of each answer in `answered`, each with what it is a share of as its interval.
+    `others` says which classes are left out, where there are many.
     """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Figure, ...]], ...]
     answered: tuple[str, ...]
     confusion: tuple[tuple[str, tuple[Figure, ...]], ...]
+    others: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class ChangeView:
     step: int
     stage: Stage
     place: Place
-    kind: Literal["replace", "drop", "double"]
+    kind: str
     line: str
     sign: str  # "edited by hand", "dropped", …: short enough to stand above a text
     why: str

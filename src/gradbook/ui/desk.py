@@ -252,9 +252,9 @@ class Desk:
 
     async def _score(self, split: SplitName, *steps: int | None) -> None:
         """Score the prompts that steps end with, the same one once."""
-        runner, wanted = self._case.runner, [self.case[step] for step in steps if step is not None]
-        for prompt in dict.fromkeys(runner.scorable(step, split, wanted[-1].variable) for step in wanted):
-            await runner.score(prompt, split)
+        wanted = [self.case[step] for step in steps if step is not None]
+        for prompt in dict.fromkeys(self.case.scorable(step, split, wanted[-1].variable) for step in wanted):
+            await self._case.runner.score(prompt, split)
 
     # --- what the page asks ----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Tests and intervals, against SciPy's own."""
+"""Intervals and exact tests, against SciPy's own."""
 
 import math
 import random

@@ -1,7 +1,4 @@
-"""Tests and intervals, on SciPy's special functions: is an effect more than noise?
-
-`scipy.stats` has the same under other names; it takes a second to import, for which a person who opens a case would wait.
-"""
+"""Intervals of shares, means and draws, and the exact test of two prompts."""
 
 import math
 from collections.abc import Sequence

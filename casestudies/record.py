@@ -1,0 +1,96 @@
+"""Record a case of this folder anew, on the embedded default: `python casestudies/record.py first_step --into FOLDER`.
+
+What a person typed is data here: the edits, and the notes, which quote what the new record says. FOLDER is made; the recorded one stays.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gradbook as gb
+
+EDIT = gb.edits.replace(
+    "prompt_critique",
+    example="train-5",
+    text="Inputs about money, invoices or bank statements should be routed to K2.",
+    why="the label was K2; the critique says K1, and it names one customer's detail instead of the topic",
+)
+SEES_DATA = {"update": "three-stage", "labels": "correct", "evaluation": "direct"}
+EVERY_ARM = (
+    {},
+    {"update": "one-step"},
+    {"update": "rewrite", "labels": "none"},
+    {"update": "improve", "labels": "none"},
+    {"labels": "wrong"},
+    {"labels": "none"},
+    {"evaluation": "critic-binary"},
+    {"evaluation": "critic-score"},
+)
+
+
+def first_step(folder: Path, model: gb.Model) -> gb.Case:
+    """Three steps on tickets with opaque codes, one edit by hand, three replicates of the noise floor."""
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 60))
+    case = _case(folder, "First step: tickets with opaque codes", task, model, gb.Method(selection="validated", candidates=2))
+    case.run(batches=3)
+    case.perturb(1, EDIT)
+    compared = case.compare(1, 4, "validation", replicates=3)
+    critiques = {(step.id, critique.example): critique.text for step in case for critique in step.prompt_critique or ()}
+    given = next(prediction for prediction in case[3].predict or () if prediction.example == "train-20")
+    case.write_note(1, f"Example 1 is **K2**, as its evaluation says. Its prompt critique: *“{critiques[1, EDIT.example]}”*")
+    case.write_note(
+        3,
+        f"Example 2 was answered {given.answer}, which is **{'right' if given.correct else 'wrong'}**. "
+        f"Its prompt critique: *“{critiques[3, 'train-20']}”*",
+    )
+    case.write_note(4, f"**Edit:** K1 → K2, and the topic in place of one customer's detail.\n\n{compared}")
+    return case
+
+
+def four_updates(folder: Path, model: gb.Model) -> gb.Case:
+    """One naive step of each update on Web of Lies."""
+    task = gb.tasks.web_of_lies(people=3, unknown=0.12, seed=0)
+    return _arms(folder, "Four updates: one naive step each on Web of Lies", task, model, EVERY_ARM[:4])
+
+
+def every_arm(folder: Path, model: gb.Model) -> gb.Case:
+    """One naive step of each arm on tickets with opaque codes."""
+    task = gb.tasks.ticket_routing(codes=3, seed=0)
+    return _arms(folder, "Every arm: one naive step each on tickets with opaque codes", task, model, EVERY_ARM)
+
+
+def _arms(folder: Path, title: str, task: gb.Task, model: gb.Model, arms: tuple[dict[str, str], ...]) -> gb.Case:
+    """A naive step of each arm from the seed prompt, after one with a critic also the critic's own; all scored on validation."""
+    methods = [gb.Method(**SEES_DATA | arm, selection="naive") for arm in arms]
+    case = _case(folder, title, task, model, methods[0])
+    case.score(0)
+    for method in methods:
+        case.go(0)
+        case.use(method)
+        for _ in range(2 if method.critic else 1):
+            case.score(case.step())
+    return case
+
+
+def _case(folder: Path, title: str, task: gb.Task, model: gb.Model, method: gb.Method) -> gb.Case:
+    return gb.Case(folder, title=title, task=task, model=model, method=method, seed=0)
+
+
+CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {made.__name__: made for made in (first_step, four_updates, every_arm)}
+
+
+def main() -> None:
+    """Record the case that the command line names."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("name", choices=CASES)
+    options.add_argument("--into", type=Path, help="a folder that is not there yet (default: cases/NAME)")
+    chosen = options.parse_args()
+    folder = chosen.into or Path("cases") / chosen.name
+    if folder.exists():
+        sys.exit(f"{folder} is there already; name another with --into")
+    print(CASES[chosen.name](folder, gb.connect("qwen2.5-coder-1.5b")))
+
+
+if __name__ == "__main__":
+    main()

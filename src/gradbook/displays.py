@@ -1,0 +1,12 @@
+"""How a notebook shows the value of a cell: records stand below the pages that lay them out, so they know those only by name."""
+
+from pkgutil import resolve_name
+from typing import Any
+
+LAYOUTS = {"Comparison": "gradbook.page:comparison", "Task": "gradbook.page:task"}
+"""What makes the HTML of a value, by its class; templates are loaded where something is shown."""
+
+
+def html(value: Any) -> str:
+    """The HTML of a value."""
+    return str(resolve_name(LAYOUTS[type(value).__name__])(value))

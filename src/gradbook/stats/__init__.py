@@ -1,0 +1,30 @@
+"""Tests and intervals on arrays: no case, no model, no page.
+
+On SciPy's special functions: `scipy.stats` takes a second to import, for which a person who opens a case would wait.
+"""
+
+from gradbook.stats.components import Components, components
+from gradbook.stats.effect import Effect, Estimate, Verdict, effect
+from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
+from gradbook.stats.prevalence import Prevalence, prevalence
+from gradbook.stats.screening import Worth, confirm, removals, screen
+
+__all__ = [
+    "Components",
+    "Effect",
+    "Estimate",
+    "Prevalence",
+    "Verdict",
+    "Worth",
+    "components",
+    "confirm",
+    "effect",
+    "mean_interval",
+    "mean_of_shares",
+    "paired_p",
+    "prediction_interval",
+    "prevalence",
+    "removals",
+    "screen",
+    "wilson",
+]

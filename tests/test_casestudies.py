@@ -1,0 +1,74 @@
+"""How each recorded case was made is a script; run on a stub that says what the model said then, it makes the same record."""
+
+import importlib.util
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gradbook as gb
+from stub import Stub
+
+ROOT = Path(__file__).resolve().parent.parent / "casestudies"
+NAMES = sorted(place.parent.name for place in ROOT.glob("*/journal.jsonl"))
+SPEC = importlib.util.spec_from_file_location("casestudies_record", ROOT / "record.py")
+script = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(script)
+
+
+def said_then(case: gb.Recording) -> dict[str, str]:
+    """Every reply on record, by messages and seed."""
+    calls = case.calls()
+    return {_asked(m, s.get("seed")): text for m, s, text in zip(calls["messages"], calls["sampling"], calls["text"], strict=True)}
+
+
+def _asked(messages: Any, seed: int | None) -> str:
+    return json.dumps([list(messages), seed])
+
+
+def said(value: Any) -> Any:
+    """A record without what depends on who was asked and when, and without what the first schema did not keep."""
+    if isinstance(value, dict):
+        return {key: said(inner) for key, inner in value.items() if key not in ("call", "tokens", "length", "target", "at", "templates")}
+    return [said(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def shape(case: gb.Recording) -> dict[str, Any]:
+    """All that a record says, but for what its notes quote."""
+    scores = Counter(
+        (q.variable, q.prompt, q.judged, q.split, q.replicate, tuple(answer.answer for answer in case.recorded(q).answers))
+        for q in case.recorded_questions()
+    )
+    calls = Counter((line.place, _asked(line.call.messages, line.call.sampling["seed"])) for line in case._ledger.lines())
+    return {
+        "head": (case.title, case.task.settings(), case.seed, case.current.id),
+        "steps": [said(step.model_dump()) for step in case],
+        "methods": [said(case.method_of(step).model_dump()) for step in case],
+        "notes": [bool(case.note(step)) for step in case],
+        "scores": scores,
+        "calls": Counter({(place[0], place[-4:], asked): n for (place, asked), n in calls.items()}),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_command_records_a_case_anew(name, tmp_path, monkeypatch, capsys):
+    recorded = gb.Recording(ROOT / name)
+    replies, connect = said_then(recorded), gb.connect
+    with Stub(reply=lambda messages, body: replies[_asked(messages, body["seed"])]) as stub:
+        monkeypatch.setattr(gb, "connect", lambda name: connect(name + " as recorded", base_url=stub.url, api_key="k", cache=False))
+        monkeypatch.setattr(sys, "argv", ["record.py", name, "--into", str(tmp_path / "anew")])
+        script.main()
+    assert "steps" in capsys.readouterr().out
+    anew = gb.Recording(tmp_path / "anew")
+    assert shape(anew) == shape(recorded)
+    with pytest.raises(SystemExit, match="is there already"):
+        script.main()
+
+
+def test_each_recorded_case_has_its_command():
+    assert sorted(script.CASES) == NAMES
+    for name in NAMES:
+        assert f"python casestudies/record.py {name}" in (ROOT / name / "README.md").read_text()
