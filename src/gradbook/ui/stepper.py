@@ -113,6 +113,9 @@ class Stepper(anywidget.AnyWidget):
                 setattr(self, name, laid)
             self.shown, self.look = self.desk.view.id, self.desk.look
 
+    def __repr__(self) -> str:
+        return f"Stepper({self.desk.case!r})"
+
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """The workbench, and for where no kernel runs, what it shows, as a page to be read."""
         bundle = super()._repr_mimebundle_(**kwargs)
