@@ -99,6 +99,7 @@ class Workers:
     def close(self) -> None:
         self._zygote.stdin.close()
         self._zygote.wait(30)
+        self._zygote.stdout.close()
 
     def _line(self) -> int:
         return int(self._zygote.stdout.readline())
