@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import random
+import subprocess
+import sys
 import time
 import traceback
 
@@ -267,3 +269,9 @@ def test_whoever_is_stopped_every_reply_is_told_as_paid_once(seed):
         assert len(calls) <= 1
         assert isinstance(result, asyncio.CancelledError) or calls == [result]
     assert model._slots._value == model.concurrency
+
+
+def test_a_script_that_ends_says_nothing_of_what_is_still_open(stub):
+    connected = f"import gradbook as gb; model = gb.connect('stub', base_url={stub.url!r}, api_key={KEY!r}, cache=False)"
+    ended = subprocess.run([sys.executable, "-c", f"{connected}; model.ask('hi')"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

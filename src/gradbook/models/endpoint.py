@@ -1,12 +1,14 @@
 """A model as gradbook calls it: cached, bounded in concurrency and cost, each call made once."""
 
 import asyncio
+import atexit
 import os
 import random
 import time
 import warnings
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -379,5 +381,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
 
 
-def _close(client: "openai.AsyncOpenAI") -> None:
-    background.submit(client.close())
+def _close(client: "openai.AsyncOpenAI") -> "Future[None]":
+    return background.submit(client.close())
+
+
+def _close_all() -> None:
+    """Close what is still open at the end of the process, of which aiohttp would complain."""
+    opened = [found for model in list(_models) if model._closer is not None and (found := model._closer.detach())]
+    closing = [_close(*args) for _, _, args, _ in opened]
+    wait(closing, timeout=1)
+
+
+atexit.register(_close_all)

@@ -193,7 +193,7 @@ def _done(edit: Edit) -> str:
         case Blank():
             return "replaced with words that say nothing" if edit.filler else "blanked"
         case Strength():
-            return f"said to hold {STRENGTHS[edit.strength]}"
+            return f"weighted “{STRENGTHS[edit.strength]}”"
         case Reword():
             return "negated" if edit.how == "negate" else "paraphrased"
     return {"replace": "edited", "drop": "left out"}.get(edit.kind, "shuffled")

@@ -48,6 +48,10 @@ def reading(rec: "Recording", steps: list[Step], methods: list[Method]) -> list[
         )
     balanced = " Balanced accuracy is the mean recall of the classes: it stays low for a prompt that always gives the same answer."
     said.append(rich("An answer that could not be read is **unparsed** and counts as wrong." + balanced * bool(rec.task.labels)))
+    if any(record.lost for step in steps for stage in step.stages if stage != "select" for record in getattr(step, stage) or ()):
+        said.append(
+            rich("A reply that was **cut off** at its limit of tokens, or that never came (**no reply**), gives nothing to go on with.")
+        )
     if any(step.replicate_of is not None for step in rec) or any(question.replicate for question in rec.recorded_questions()):
         said.append(rich("A **replicate** ran the same stages again with fresh samples and no change. What replicates differ by is noise."))
     return said
