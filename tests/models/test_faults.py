@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from gradbook import background
 from gradbook.errors import ModelError
 from gradbook.models import Budget, client, connect
+from gradbook.models.completion import Reply, read
 from gradbook.models.faults import Fault, answered, clean, mended, parsed, scrubbed
-from gradbook.models.reading import Reply, read
 from models.conftest import KEY, together, user
 from stub import Said, Stub
 

@@ -15,7 +15,7 @@ from gradbook.records import SPLITS, Answer
 from gradbook.tasks import Task
 from gradbook.tell import overviews, views
 from gradbook.ui.jobs import Job
-from gradbook.ui.settings import PRESETS, MethodPanel
+from gradbook.ui.panel import PRESETS, MethodPanel
 
 ATTACKS = (
     "<script>alert(1)</script>",

@@ -24,8 +24,8 @@ except ModuleNotFoundError:
     import httpx  # type: ignore[no-redef]
 
 from gradbook.errors import ModelError
+from gradbook.models.completion import Reply, read
 from gradbook.models.faults import Fault, answered, parsed, scrubbed
-from gradbook.models.reading import Reply, read
 from gradbook.models.spec import public_url
 
 _CONNECT_TIMEOUT = 10.0

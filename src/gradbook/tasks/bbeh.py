@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradbook.errors import TaskError
 from gradbook.tasks.answers import BbehAnswer, TextAnswer, detect
-from gradbook.tasks.table import file_of, fingerprint, from_json, text_of
+from gradbook.tasks.frames import file_of, fingerprint, from_json, text_of
 from gradbook.tasks.task import Task
 
 

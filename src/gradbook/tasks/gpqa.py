@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradbook.errors import TaskError
 from gradbook.tasks.answers import LabelAnswer
-from gradbook.tasks.table import fingerprint, fit_sizes, read_file
+from gradbook.tasks.frames import fingerprint, fit_sizes, read_file
 from gradbook.tasks.task import Task
 
 SIZES = (30, 50, 198)

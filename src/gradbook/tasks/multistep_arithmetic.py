@@ -11,7 +11,7 @@ from typing import Any
 from gradbook.errors import TaskError
 from gradbook.records import SPLITS
 from gradbook.tasks.answers import NumberAnswer
-from gradbook.tasks.table import SIZES, check_counts, examples_of
+from gradbook.tasks.frames import SIZES, check_counts, examples_of
 from gradbook.tasks.task import Task
 
 LIMIT = 100_000  # no value inside A, B or C is larger than this, so answers stay readable

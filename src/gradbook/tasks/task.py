@@ -14,7 +14,7 @@ from gradbook import displays
 from gradbook.errors import TaskError
 from gradbook.parse import whole
 from gradbook.records import SPLITS, Example, SplitName, short_id
-from gradbook.tasks import table
+from gradbook.tasks import frames
 from gradbook.tasks.answers import AnswerFormat, LabelAnswer, NumberAnswer, detect, text_for
 from gradbook.tasks.reading import finished
 from gradbook.tasks.wrong import wrong_label
@@ -194,15 +194,15 @@ class Task:
             raise TaskError(f'duplicates={duplicates!r} should be "error" or "keep".')
         if split and sizes is not None:
             raise TaskError(f"sizes and split={split!r} both say how to split; give one of them.")
-        rows = table.rows_of(df, input, target, split)
-        counts = None if split else table.fit_sizes(len(rows), sizes)
+        rows = frames.rows_of(df, input, target, split)
+        counts = None if split else frames.fit_sizes(len(rows), sizes)
         answer = _answer(answer, rows, None if labels is None else tuple(whole(str(label)) for label in labels))
-        splits = table.divide(rows, counts, seed) if counts else table.by_column(rows)
+        splits = frames.divide(rows, counts, seed) if counts else frames.by_column(rows)
         if duplicates == "error":
-            table.refuse_leaks(splits)
+            frames.refuse_leaks(splits)
         return cls(
             name=name,
-            **table.examples_of({part: [row[1:3] for row in rows] for part, rows in splits.items()}),
+            **frames.examples_of({part: [row[1:3] for row in rows] for part, rows in splits.items()}),
             answer=answer,
             seed_prompt=seed_prompt,
             format_instruction=answer.instruction() if format_instruction is None else format_instruction,
@@ -238,8 +238,8 @@ class Task:
     def _from_file(
         cls, kind: str, path: str | Path, input: str, target: str, *, read: Mapping[str, Any] | None = None, **options: Any
     ) -> "Task":
-        frame = table.read_jsonl(path, read) if kind == "jsonl" else table.read_file(path, kind, read)
-        source: dict[str, Any] = {"loader": f"from_{kind}", **table.fingerprint(path), "input": input, "target": target}
+        frame = frames.read_jsonl(path, read) if kind == "jsonl" else frames.read_file(path, kind, read)
+        source: dict[str, Any] = {"loader": f"from_{kind}", **frames.fingerprint(path), "input": input, "target": target}
         if plain := {name: given for name, given in (read or {}).items() if isinstance(given, str | int | float)}:
             source["read"] = plain
         return cls.from_frame(frame, input, target, **{"name": Path(path).stem, "source": source} | options)
@@ -251,7 +251,7 @@ class Task:
         A target that is a class label is told by its names. The task's name is the data set's unless given. Raises TaskError for
         another object, such as a DatasetDict, which holds several.
         """
-        frame, labels = table.from_dataset(dataset, target)
+        frame, labels = frames.from_dataset(dataset, target)
         name = str(getattr(getattr(dataset, "info", None), "dataset_name", None) or "table")
         source = {"loader": "from_hf", "dataset": name, "part": str(getattr(dataset, "split", None) or "all")}
         given = {"name": name, "source": source | {"input": input, "target": target}, "labels": labels or None}
@@ -272,7 +272,7 @@ def form_of(settings: dict[str, Any]) -> str:
     return short_id(settings["format_instruction"], answer.kind, answer.model_dump(mode="json", exclude_defaults=True))
 
 
-def _answer(answer: Any, rows: Sequence[table.Row], labels: tuple[str, ...] | None) -> AnswerFormat:
+def _answer(answer: Any, rows: Sequence[frames.Row], labels: tuple[str, ...] | None) -> AnswerFormat:
     """The answer format asked for by name, or the one that fits; every target is checked against it."""
     targets = [row.target for row in rows]
     if answer == "auto":

@@ -9,7 +9,7 @@ from itertools import islice
 from gradbook.errors import TaskError
 from gradbook.records import SPLITS
 from gradbook.tasks.answers import LabelAnswer
-from gradbook.tasks.table import examples_of, fit_sizes
+from gradbook.tasks.frames import examples_of, fit_sizes
 from gradbook.tasks.task import Task
 
 

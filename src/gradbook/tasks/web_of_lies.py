@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gradbook.errors import TaskError
 from gradbook.records import SPLITS
 from gradbook.tasks.answers import LabelAnswer
-from gradbook.tasks.table import SIZES, check_counts, examples_of
+from gradbook.tasks.frames import SIZES, check_counts, examples_of
 from gradbook.tasks.task import Task
 
 LABELS = ("yes", "no", "unknown")

@@ -9,8 +9,8 @@ from gradbook.loop import Method
 from gradbook.records import SPLITS, Step
 from gradbook.tables import method_line
 from gradbook.tasks import Task
+from gradbook.tell.legend import legend
 from gradbook.tell.overviews import CaseView, Fact, HeadView, TaskView, TrainingView
-from gradbook.tell.reading import reading
 from gradbook.tell.views import Segment, Words
 from gradbook.tell.words import NOTHING, count, interval, of_steps, rich, share, spaced
 
@@ -46,7 +46,7 @@ def case(rec: "Recording") -> CaseView:
         about=about,
         private=private,
         facts=tuple(_facts(rec, used)),
-        reading=tuple(reading(rec, steps, followed)),
+        reading=tuple(legend(rec, steps, followed)),
         methods=_paragraph(rec, steps, used),
         versions=", ".join([*(f"{name} {version(name)}" for name in _PACKAGES), f"Python {python_version()}"]),
         training=_training(rec),

@@ -15,7 +15,7 @@ from gradbook.records import SPLITS, SplitName
 from gradbook.tell.views import RecordView, StepView
 from gradbook.ui.drafts import CHOICE, Draft, Drafts, Kind
 from gradbook.ui.jobs import Job, Jobs
-from gradbook.ui.settings import MethodPanel
+from gradbook.ui.panel import MethodPanel
 
 REPLICATES = 5
 MOST_STEPS = 1000

@@ -13,7 +13,7 @@ from gradbook.errors import GradbookError, MethodError
 from gradbook.recording import Recording
 from gradbook.tables import method_line
 from gradbook.ui.desk import Desk
-from gradbook.ui.settings import PRESETS
+from gradbook.ui.panel import PRESETS
 
 PAUSE = 0.1
 """Seconds between two drawings of what runs."""

@@ -4,7 +4,7 @@ import pytest
 
 import gradbook as gb
 from gradbook.errors import MethodError
-from gradbook.ui.settings import GROUPS, PRESETS
+from gradbook.ui.panel import GROUPS, PRESETS
 from ui.page import alert, choose, click, control, drafts, edit, enabled, page, press, text, value
 
 SENSIBLE = [

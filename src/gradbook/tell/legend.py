@@ -32,7 +32,7 @@ _HELPED = ("train_every", "errors_only", "critiques", "apart", "paraphrases", "b
 _VERDICTS = {"critic-binary": "right or wrong", "critic-score": "a score from 0 to 100, of which 50 and more means right"}
 
 
-def reading(rec: "Recording", steps: list[Step], methods: list[Method]) -> list[Words]:
+def legend(rec: "Recording", steps: list[Step], methods: list[Method]) -> list[Words]:
     """The lines for a case whose steps followed `methods`."""
     stages = {stage for step in steps for stage in step.stages}
     said = [rich(told) for stage, told in _STAGES.items() if stage in stages]
