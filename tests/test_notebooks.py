@@ -38,5 +38,6 @@ def test_a_notebook_is_stored_with_its_outputs_and_no_path_of_a_machine(path):
     assert all(cell.execution_count for cell in code) and sum(bool(cell.outputs) for cell in code) >= len(code) - 1
     assert not [output for cell in code for output in cell.outputs if output.output_type == "error"]
     assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users)/", path.read_text())
+    assert " object at 0x" not in path.read_text()
     assert "widgets" not in notebook.metadata, "widget state is megabytes that no reader needs"
     assert path.stat().st_size < 500_000
