@@ -1,6 +1,7 @@
 """Weights are fetched once, joined from their parts, and refused if they are not what they should be."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -133,3 +134,9 @@ def test_the_hub_can_be_switched_off(monkeypatch, tmp_path):
 def test_an_unknown_name():
     with pytest.raises(ModelError, match=r"no weights called 'nope'; known are qwen2.5-coder-1.5b, "):
         weights.fetch("nope")
+
+
+def test_a_process_that_has_not_imported_the_hub_yet_can_ask_it(tmp_path):
+    code = "from gradbook.models import weights; weights.from_hub(weights.MODELS['smollm2-135m'], None)"
+    asked = subprocess.run([sys.executable, "-c", code], env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True)
+    assert "_Unavailable: Hugging Face is switched off by HF_HUB_OFFLINE" in asked.stderr

@@ -167,8 +167,9 @@ def _from_first(wanted: Weights, partial: Path, target: Path) -> None:
 def from_hub(wanted: Weights, partial: Path) -> None:
     """Fetch from Hugging Face, unless it is offline, out of reach or holds another file by now."""
     import huggingface_hub as hub
+    from huggingface_hub import constants
 
-    if hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         raise _Unavailable("Hugging Face is switched off by HF_HUB_OFFLINE")
     try:
         # hf_hub_download retries for 20 s and more where there is no network; this asks once.
