@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gradbook import page
+from gradbook import page, tell
 from gradbook.effects import Comparison
 from gradbook.loop import Method
 from gradbook.metrics import Flip, Metrics
@@ -150,3 +150,9 @@ def test_what_runs_and_what_is_said_is_text(said):
     for html in (page.render("jobs", jobs=[job]), page.render("message", text=said, wrong=True), method):
         assert Seen(html).bad == []
     assert {"script", "img", "svg", "onclick", "onerror", "onload"}.isdisjoint(Seen(note).bad) and "javascript:alert(5)>" not in note
+
+
+def test_what_was_too_long_to_compare_is_told_where_it_stands():
+    told = page._environment().get_template("macros.html").module.words(tell.difference("a b " * 30_000, "b a a " * 20_000))
+    assert "(too long to compare)" in told
+    assert "too long" not in page._environment().get_template("macros.html").module.words(tell.difference("a b", "a c"))

@@ -12,10 +12,14 @@ from gradbook.records import EditField, Stage, Variable
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of text: "same" stands as it is, "struck" was taken away, "added" was put in; "strong" is emphasised."""
+    """A run of text: "same" stands as it is, "struck" was taken away, "added" was put in; "strong" is emphasised.
+
+    `compared` is False where two passages were too long to be compared, and stand as struck and added whole.
+    """
 
     kind: Literal["same", "struck", "added", "strong"]
     text: str
+    compared: bool = True
 
 
 Words = tuple[Segment, ...]

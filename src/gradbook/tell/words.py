@@ -96,7 +96,7 @@ def mean_figure(found: Mean) -> Figure:
 @lru_cache(maxsize=2000)
 def difference(before: str, after: str) -> Words:
     """`after` with what was taken away and what was put in beside what is the same."""
-    return tuple(Segment(_KINDS[found.kind], found.text) for found in segments(before, after))
+    return tuple(Segment(_KINDS[found.kind], found.text, found.compared) for found in segments(before, after))
 
 
 def sides(left: str, right: str) -> tuple[Words, Words]:
