@@ -24,7 +24,7 @@ from small import reply, small_task
 from stub import Stub
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = Path(__file__).parent / "golden" / "journal.schema2.json"
+GOLDEN = Path(__file__).parent / "golden" / "journal.schema3.json"
 GOOD = "red means K1. green means K2. blue means K3."
 
 
@@ -341,7 +341,7 @@ def test_what_a_newer_version_wrote_is_told_as_such(stub, tmp_path):
     case.close()
     journal = tmp_path / "case" / "journal.jsonl"
     whole = journal.read_bytes()
-    for line in (b'{"event":"finding","of":1}\n', b'{"event":"note","step":0,"text":"x","colour":"red"}\n'):
+    for line in (b'{"event":"tomorrow","of":1}\n', b'{"event":"note","step":0,"text":"x","colour":"red"}\n'):
         journal.write_bytes(whole + line)
         with pytest.raises(CaseError, match="install a newer gradbook"):
             gb.Recording(tmp_path / "case")

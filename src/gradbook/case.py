@@ -83,6 +83,11 @@ class Case(Recording):
         state = f"read only, {self.read_only_because}" if self.read_only else models
         return f"Case({self.path.name!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, {state})"
 
+    @property
+    def at_once(self) -> int:  # type: ignore[override]
+        """How many calls run at the same time."""
+        return self.models["task"].concurrency if self.models else 1
+
     # --- what a person does --------------------------------------------------------------------------------------------
 
     async def astep(self) -> Step:

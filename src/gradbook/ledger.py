@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from gradbook.files import Folder, Lines
 from gradbook.parse import damaged, json_line
-from gradbook.records import Call, Record, Role, Spent, SplitName, Stage
+from gradbook.records import Call, Record, Role, SplitName, Stage
+from gradbook.scores import Spent
 
 NAME = "calls.jsonl"
 Place = tuple[Literal["step"], int, Stage, str, int, int] | tuple[Literal["score"], str, SplitName, Stage, str, int, int]
@@ -90,6 +91,18 @@ class Ledger:
         with self._lock:
             self._read()
             return sum((spent for found, spent in (self._sums or {}).items() if found[: len(place)] == place), Spent())
+
+    def spent_on(self, places: set[tuple[str, int | str]]) -> Spent:
+        """What the calls for steps and scores have cost, each named by its kind and id."""
+        with self._lock:
+            self._read()
+            return sum((spent for found, spent in (self._sums or {}).items() if found[:2] in places), Spent())
+
+    def spent_like(self, stage: Stage) -> Spent:
+        """What the calls of a stage have cost, in steps and in scores."""
+        with self._lock:
+            self._read()
+            return sum((spent for place, spent in (self._sums or {}).items() if place[2] == stage), Spent())
 
     def lines(self) -> Iterator[Line]:
         """Every line, in the order in which the calls finished."""

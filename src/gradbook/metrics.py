@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 
-from gradbook.records import Answer, Score
+from gradbook.records import Answer
+from gradbook.scores import Score
 from gradbook.stats import mean_interval, mean_of_shares, wilson
 from gradbook.tasks import Task
 

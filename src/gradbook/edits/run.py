@@ -61,7 +61,8 @@ def branch(step: Step, changes: Sequence[Edit], new_id: int, task: Subject, meth
                 raise EditError(f"{change.kind} changes nothing in step {step.id}")
             records = changed
         made.append(change)
-    return step.model_copy(update={"id": new_id, "origin": step.id, "replicate_of": None, "edits": tuple(made), **_kept(step, stage)})
+    own = {"replicate_of": None, "finding": None, "arm": "", "edits": tuple(made)}
+    return step.model_copy(update={"id": new_id, "origin": step.id, **own, **_kept(step, stage)})
 
 
 def replicate(step: Step, fresh_from: Stage, number: int, new_id: int) -> Step:

@@ -41,7 +41,7 @@ class Part:
 
 def report(rec: "Recording", annotations: tell.Annotations = "all") -> Iterator[Part]:
     """The parts of the report on a case."""
-    steps = [step for step in rec if step.replicate_of is None]
+    steps = [step for step in rec if not step.aside]
     about, tree = tell.case(rec), tell.tree(rec)
     yield Part("title", 1, about.title, page.render("facts", case=about))
     if about.reading:

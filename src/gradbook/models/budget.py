@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradbook.errors import BudgetExceeded, ModelError
-from gradbook.records import Spent
+from gradbook.scores import Spent
 
 _MARGIN = 16  # tokens that a chat template may add to each message, and once more to the whole
 

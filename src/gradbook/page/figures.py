@@ -150,7 +150,7 @@ class Panel:
 
 def panels(rec: "Recording") -> list[Panel]:
     """What is scored, a panel a split for the task's prompt, and below them for the critic's agreement with the gold answers."""
-    steps = [step for step in rec if step.replicate_of is None and step.done]
+    steps = [step for step in rec if not step.aside and step.done]
     made = [_panel(rec, [s for s in steps if s.variable == variable], variable, split) for variable in _UNITS for split in SPLITS]
     return [panel for panel in made if panel.points]
 

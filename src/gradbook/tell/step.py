@@ -10,7 +10,8 @@ from gradbook.loop import Method
 from gradbook.loop.stages import Subject, judged_right
 from gradbook.loop.table import STAGE_INFO
 from gradbook.markdown import note_text
-from gradbook.records import Critique, Evaluation, Prediction, Spent, Stage, Step
+from gradbook.records import Critique, Evaluation, Prediction, Stage, Step
+from gradbook.scores import Spent
 from gradbook.tables import agreement, method_line
 from gradbook.tell import names
 from gradbook.tell.choices import candidate_records, choices, lost
