@@ -35,7 +35,9 @@ def first_step(folder: Path, model: gb.Model) -> gb.Case:
     case = _case(folder, "First step: tickets with opaque codes", task, model, gb.Method(selection="validated", candidates=2))
     case.run(batches=3)
     case.perturb(1, EDIT)
-    compared = case.compare(1, 4, "validation", replicates=3)
+    compared = case.compare(1, 4, "validation", replicates=0)
+    for number in (1, 2, 3):
+        case.score(case.replicate(1, "rewrite", number), "validation", number)
     critiques = {(step.id, critique.example): critique.text for step in case for critique in step.prompt_critique or ()}
     given = next(prediction for prediction in case[3].predict or () if prediction.example == "train-20")
     case.write_note(1, f"Example 1 is **K2**, as its evaluation says. Its prompt critique: *“{critiques[1, EDIT.example]}”*")
@@ -44,7 +46,7 @@ def first_step(folder: Path, model: gb.Model) -> gb.Case:
         f"Example 2 was answered {given.answer}, which is **{'right' if given.correct else 'wrong'}**. "
         f"Its prompt critique: *“{critiques[3, 'train-20']}”*",
     )
-    case.write_note(4, f"**Edit:** K1 → K2, and the topic in place of one customer's detail.\n\n{compared}")
+    case.write_note(4, f"**Edit:** K1 → K2, and the topic in place of one customer's detail.\n\n{compared.as_they_ran}")
     return case
 
 

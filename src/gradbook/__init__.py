@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradbook import edits, presets, tasks
 from gradbook.case import Case
-from gradbook.effects import Comparison
+from gradbook.effects import Effect
 from gradbook.errors import GradbookError
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "Case",
-    "Comparison",
+    "Effect",
     "GradbookError",
     "Method",
     "Model",

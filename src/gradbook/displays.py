@@ -3,7 +3,7 @@
 from pkgutil import resolve_name
 from typing import Any
 
-LAYOUTS = {"Comparison": "gradbook.page:comparison", "Task": "gradbook.page:task"}
+LAYOUTS = {"Effect": "gradbook.page:comparison", "Task": "gradbook.page:task"}
 """What makes the HTML of a value, by its class; templates are loaded where something is shown."""
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from gradbook import comparing, settings, tables
 from gradbook.edits import superseded
+from gradbook.effects import Effect
 from gradbook.errors import CaseError, MethodError
 from gradbook.events import Found
 from gradbook.files import Folder
@@ -323,7 +324,7 @@ class Recording:
         """What the steps and scores that a finding stands on have cost; those of others too, where they share them."""
         return self._ledger.spent_on({*(("step", step) for step in found.steps), *(("score", question) for question in found.questions)})
 
-    at_once = 1
+    at_once: int | None = None
     """How many calls run at the same time, where there is a model to say so."""
 
     def _unfinished(self, work: Work) -> bool:
@@ -340,11 +341,13 @@ class Recording:
         """What was found, by its id, in the order in which it was."""
         return self._state.findings
 
-    def finding(self, id: str) -> Finding:
+    def finding(self, id: str) -> Finding | Effect:
         """What was found, as the record of its kind, with all its numbers; raises CaseError where there is none."""
-        if id not in self.found or self.found[id].kind not in KINDS:
+        found = self.found.get(id)
+        if found is not None and found.kind == "effect":
+            return Recording.compare(self, found.params["before"], found.step, found.split, across_models=True)
+        if found is None or found.kind not in KINDS:
             raise CaseError(f"{self.path} holds no finding {id!r}; case.findings() lists those that there are")
-        found = self.found[id]
         try:
             return KINDS[found.kind].model_validate(found.result)
         except ValidationError as error:

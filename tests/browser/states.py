@@ -202,7 +202,7 @@ def _lost(s: Shown) -> None:
 
 def _noise(s: Shown) -> None:
     s.go(2)
-    s.press("Noise floor × 5")
+    s.press("Judge: 5 draws each")
     s.idle()
     expect(s.root.locator(".gb-effect .gb-rerun").first).to_be_visible()
 

@@ -276,12 +276,14 @@ def test_what_is_gone_cannot_be_edited(stepper):
 # --- comparing -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_noise_floor_is_run_and_drawn(bench):
+def test_an_effect_is_judged_and_drawn(bench):
     stepper = bench(selection="naive")
     click(stepper, "Run step")
-    click(stepper, "Noise floor × 5")
-    assert "Noise floor: step 0 and its 5 replicates" in text(stepper, "effect")
-    assert len(page(stepper, "effect").find_all(class_="gb-rerun")) == 6
+    assert "To judge it: 60 calls at most" in text(stepper, "effect"), "what it costs is said before"
+    click(stepper, "Judge: 5 draws each")
+    assert "Step 0, 5 draws, fresh answers of the same prompt" in text(stepper, "effect")
+    assert len(page(stepper, "effect").find_all(class_="gb-rerun")) == 10
+    assert stepper.case.compare(0, 1).verdict in text(stepper, "effect")
 
 
 def test_two_steps_are_pinned_and_compared(stepper):
@@ -360,7 +362,7 @@ def test_a_read_only_case_says_why_and_can_be_walked(stepper, tmp_path):
     replay.go(0)
     assert "Read only: it is open as a recording" in text(replay, "head") and replay.shown == 0
     assert control(replay, NOTE, "field").has_attr("readonly")
-    for do in ("step", "stage", "branch", "score", "noise"):
+    for do in ("step", "stage", "branch", "score", "judge"):
         replay.do(do)
         assert alert(replay, "message") and not replay.desk.busy
     replay.do("note", step=0, value="x")

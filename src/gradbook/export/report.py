@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from gradbook import page, tell
-from gradbook.effects import Comparison
+from gradbook.effects import Effect
 from gradbook.page import figures
 from gradbook.records import SplitName, Step
 from gradbook.tell.overviews import EffectView
@@ -116,14 +116,14 @@ def _effect(rec: "Recording", branch: Step, splits: Sequence[SplitName], full: b
         yield Part(f"effect-{branch.id}", 3, title, html, "effects", code=_code(origin, branch.id, rec.default_split(branch), 5))
     for n, view in enumerate(views):
         head = (f"effect-{branch.id}", 3, title) if n == 0 else (f"effect-{branch.id}-{view.split}", 3, "")
-        if view.found and (full or len(view.found.floor) > 1):
+        if view.found and (full or view.found.before.draws):
             yield _measured(view, view.found, *head)
         else:
             yield Part(*head, page.render("measured", effect=view, short=True), "effects", f"{view.split}: {view.verdict}")
 
 
-def _measured(view: EffectView, found: Comparison, id: str, level: int, title: str) -> Part:
-    code = _code(found.before_step, found.after_step, found.split, len(found.floor) - 1)
+def _measured(view: EffectView, found: Effect, id: str, level: int, title: str) -> Part:
+    code = _code(found.before.step, found.after.step, found.split, max(len(found.before.draws), len(found.after.draws)))
     html = page.render("measured", effect=view, short=False)
     return Part(id, level, title, html, "effects", "", code, figures.effect(found), page.comparison(found), repr(found))
 

@@ -16,7 +16,7 @@ from gradbook.markdown import note_html
 from gradbook.page import figures
 
 if TYPE_CHECKING:
-    from gradbook.effects import Comparison
+    from gradbook.effects import Effect
     from gradbook.tasks import Task
 
 __all__ = ["comparison", "render", "style", "task"]
@@ -33,9 +33,9 @@ def render(template: str, **views: Any) -> Markup:
     return Markup(_environment().get_template(f"{template}.html").render(views))
 
 
-def comparison(found: "Comparison") -> Markup:
+def comparison(found: "Effect") -> Markup:
     """What a notebook shows of a comparison."""
-    return render("comparison", found=found, metrics=tell.metrics(found.before, found.after))
+    return render("comparison", found=found, metrics=tell.metrics(found.before.metrics, found.after.metrics))
 
 
 def task(shown: "Task") -> Markup:

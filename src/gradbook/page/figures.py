@@ -16,11 +16,12 @@ from gradbook.records import SPLITS, SplitName, Step, Variable
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from gradbook.effects import Comparison
+    from gradbook.effects import Effect
     from gradbook.recording import Recording
 
 _COLOURS = {"rule": "#c9d1d9", "band": "#6e7781", "rerun": "#6e7781", "before": "#0b57b8", "after": "#b04a00"}
 _INK = "#57606a"
+_SIZES = {"before": 6.0, "after": 5.0}
 _LABEL, _WIDTH, _ROW, _RIGHT = 84, 310, 22, 16
 _CROWDED = 16
 """Of more steps in a panel, marks are small and only some are numbered."""
@@ -73,35 +74,52 @@ def _mark(x: float, y: float, kind: str, size: float = 5.0, title: str = "") -> 
 # --- the effect ----------------------------------------------------------------------------------------------------------
 
 
-def effect(found: "Comparison") -> Markup:
-    """Accuracy before and after with Wilson's intervals beside each run without a change, and recall class by class below."""
-    after, before = f"step {found.after_step}", f"step {found.before_step}"
-    rows: list[tuple[str, list[tuple[str, float, tuple[float, float] | None]]]] = []
-    if len(found.floor) > 1:
-        rows.append(("no change", [("rerun", value, None) for value in found.floor]))
-    rows.append((before, [("before", found.before.accuracy.value, found.before.accuracy.interval)]))
-    rows.append((after, [("after", found.after.accuracy.value, found.after.accuracy.interval)]))
-    upper = len(rows)
-    for label in found.before.shown()[0]:
-        share, other = found.before.recall[label], found.after.recall[label]
-        shares = (("before", share), ("after", other))
-        rows.append((f"recall {label}", [(kind, each.value, None) for kind, each in shares if each.total]))
-    gap = 26 if len(rows) > upper else 0
-    height = 8 + _ROW * len(rows) + gap + 18
-    parts = list(_axis(8, 8 + _ROW * upper))
-    if gap:
-        parts += _axis(8 + _ROW * upper + gap, height - 18)
-    if len(found.floor) > 1:
-        low, high = (_x(min(max(edge, 0.0), 1.0)) for edge in found.noise)
-        band = {"class_": "gb-band", "fill": _COLOURS["band"], "fill_opacity": 0.18}
-        parts.insert(0, _tag("rect", x=low, y=8, width=high - low, height=_ROW * upper, **band))
-    for n, (label, marks) in enumerate(rows):
-        y = 8 + _ROW * (n + 0.5) + gap * (n >= upper)
-        parts.append(_text(_LABEL - 10, y + 4, label, "end", 13))
-        for kind, value, interval in marks:
-            parts += [_line(_x(interval[0]), y, _x(interval[1]), y, kind, 1.5)] if interval else []
-            parts.append(_mark(_x(value), y, kind, 6.0 if kind == "before" else 5.0, f"{label}: {value:.1%}"))
-    return _svg(_WIDTH, height, f"{before} and {after}: {found.before.name} with intervals, and recall by class", parts)
+def effect(found: "Effect") -> Markup:
+    """Accuracy of both arms as they ran, with Wilson's intervals, and their draws; their difference with interval and margin; recall."""
+    arms = (("before", found.before), ("after", found.after))
+    labels = [label for label in found.before.metrics.shown()[0] if found.before.metrics.recall[label].total]
+    parts, y = list(_axis(8, 8 + 2 * _ROW)), 8
+    for kind, arm in arms:
+        name, middle, ran = f"step {arm.step}", y + _ROW / 2, arm.metrics.accuracy
+        parts.append(_text(_LABEL - 10, middle + 4, name, "end", 13))
+        parts += [_mark(_x(share), middle, "rerun", 3.5, f"draw {n} of {name}: {share:.1%}") for n, share in enumerate(arm.floor, 1)]
+        parts.append(_line(_x(ran.interval[0]), middle, _x(ran.interval[1]), middle, kind, 1.5))
+        parts.append(_mark(_x(ran.value), middle, kind, _SIZES[kind], f"{name} as it ran: {ran.value:.1%}"))
+        y += _ROW
+    y += 22
+    if found.verdict:
+        parts += _difference(found, y)
+        y += _ROW + 22
+    if labels:
+        parts += _axis(y, y + _ROW * len(labels))
+    for label in labels:
+        parts.append(_text(_LABEL - 10, y + _ROW / 2 + 4, f"recall {label}", "end", 13))
+        shares = [(kind, arm.recall(label)) for kind, arm in arms]
+        parts += [_mark(_x(share), y + _ROW / 2, kind, _SIZES[kind], f"{kind}: {share:.1%}") for kind, share in shares]
+        y += _ROW
+    name = f"step {found.before.step} and step {found.after.step}: {found.before.metrics.name}, draws, difference, recall by class"
+    return _svg(_WIDTH, y + 22 * bool(labels), name, parts)
+
+
+def _difference(found: "Effect", top: float) -> Iterator[Markup]:
+    """The difference in points about zero: its interval for examples like these, the thicker one for these, and the margin as a band."""
+    like, these = found.judged.like_these, found.judged.these
+    edges = [abs(edge) for edge in (like.low, like.high, found.margin) if abs(edge) < 1]
+    reach = max(0.1, -(-max(edges, default=1.0) // 0.1) * 0.1)
+    middle = top + _ROW / 2
+
+    def x(points: float) -> float:
+        return _x((min(max(points, -reach), reach) / reach + 1) / 2)
+
+    band = {"class_": "gb-band", "fill": _COLOURS["band"], "fill_opacity": 0.18}
+    yield _tag("rect", x=x(-found.margin), y=top, width=x(found.margin) - x(-found.margin), height=float(_ROW), **band)
+    for points in (-reach, 0.0, reach):
+        yield _line(x(points), top, x(points), top + _ROW, "rule")
+        yield _text(x(points), top + _ROW + 14, f"{100 * points:+.0f}".replace("-", "−") if points else "0", "middle")
+    yield _text(_LABEL - 10, middle + 4, "difference", "end", 13)
+    yield _line(x(like.low), middle, x(like.high), middle, "after", 1.5)
+    yield _line(x(these.low), middle, x(these.high), middle, "after", 4.0, 0.5)
+    yield _mark(x(like.difference), middle, "after", 5.0, f"{100 * like.difference:+.1f} points")
 
 
 def _x(share: float) -> float:

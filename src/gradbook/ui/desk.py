@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from gradbook import tell
@@ -17,7 +17,6 @@ from gradbook.ui.drafts import CHOICE, Draft, Drafts, Kind
 from gradbook.ui.jobs import Job, Jobs
 from gradbook.ui.panel import MethodPanel
 
-REPLICATES = 5
 MOST_STEPS = 1000
 
 
@@ -187,11 +186,11 @@ class Desk:
         before, after, split = self.before, self.at, self.split
         self._run(f"Score on {split}", lambda job: self._score(split, before, after))
 
-    def _do_noise(self) -> None:
+    def _do_judge(self, until: Literal["decided"] | None = None) -> None:
         before, after, split = self.before, self.at, self.split
         if before is None:
             raise GradbookError("there is no step to compare this one with")
-        self._run(f"Noise floor of step {before}", lambda job: self._case.acompare(before, after, split, replicates=REPLICATES))
+        self._run(f"Judge step {before} → step {after}", lambda job: self._case.acompare(before, after, split, until=until))
 
     def _do_export(self, ending: str) -> None:
         target = self.case.path / f"{self.case.path.name}.{ending}"

@@ -28,7 +28,7 @@ _TOUCHES: dict[str, tuple[str, ...]] = {
     "panel": ("tools", "method"),
     **dict.fromkeys(("set", "refill"), ("method",)),
     **dict.fromkeys(("steps", "scoring"), ("tools",)),
-    **dict.fromkeys(("stage", "step", "score", "noise", "export", "stop"), _RUNS),
+    **dict.fromkeys(("stage", "step", "score", "judge", "export", "stop"), _RUNS),
 }
 """What is drawn at once after something was done, where that is not all: a job is drawn once its first calls are out."""
 

@@ -57,8 +57,9 @@ class SectionView:
 class FindingView:
     """A finding as a panel or a section shows it, from top to bottom.
 
-    `asked` says what was done and what was expected, with the margin, `verdict` is the word, `sentence` what was found. `shares` (name, share) are
-    drawn as one bar, `bars` below each other about zero. `sections` are a prompt in place. `remarks` say what makes the numbers mean less.
+    `asked` says what was done and what was expected, with the margin, `verdict` is the word, `sentence` what was found. `shares` (name,
+    share) are drawn as one bar, `bars` below each other about zero. `sections` are a prompt in place. `remarks` say what makes the
+    numbers mean less.
     """
 
     id: str
