@@ -298,7 +298,7 @@ def test_replicates_stand_in_a_row_of_their_own(run):
     row = next(row for row in tell.tree(case).rows if row.id == 1)
     assert "2 replicates of step 1, fresh samples from the rewrite on" in [run.line for run in row.reruns]
     view = tell.effect(case, 1, branch.id, "validation")
-    assert view.found == found and view.floors[0].count("%") == 2 and " ".join([view.verdict, *view.warnings]) == str(found)
+    assert view.found == found and view.floors[0].count("%") == 2 and view.verdict in str(found) and view.word.text.endswith(found.verdict)
     assert tell.effect(case, 1, branch.id, "test").verdict == f"Not yet scored on test: step 1 and step {branch.id}."
 
 

@@ -279,7 +279,7 @@ def test_what_is_gone_cannot_be_edited(stepper):
 def test_an_effect_is_judged_and_drawn(bench):
     stepper = bench(selection="naive")
     click(stepper, "Run step")
-    assert "To judge it: 60 calls at most" in text(stepper, "effect"), "what it costs is said before"
+    assert "Five draws of each: 60 calls at most" in text(stepper, "effect"), "what it costs is said before"
     click(stepper, "Judge: 5 draws each")
     assert "Step 0, 5 draws, fresh answers of the same prompt" in text(stepper, "effect")
     assert len(page(stepper, "effect").find_all(class_="gb-rerun")) == 10

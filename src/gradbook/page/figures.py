@@ -82,7 +82,10 @@ def effect(found: "Effect") -> Markup:
     for kind, arm in arms:
         name, middle, ran = f"step {arm.step}", y + _ROW / 2, arm.metrics.accuracy
         parts.append(_text(_LABEL - 10, middle + 4, name, "end", 13))
-        parts += [_mark(_x(share), middle, "rerun", 3.5, f"draw {n} of {name}: {share:.1%}") for n, share in enumerate(arm.floor, 1)]
+        for n, share in enumerate(arm.floor):
+            same = arm.floor[:n].count(share)  # what came out alike stands above and below each other
+            beside = min((same + 1) // 2 * 4, 8) * (-1) ** same
+            parts.append(_mark(_x(share), middle + beside, "rerun", 3.0, f"draw {n + 1} of {name}: {share:.1%}"))
         parts.append(_line(_x(ran.interval[0]), middle, _x(ran.interval[1]), middle, kind, 1.5))
         parts.append(_mark(_x(ran.value), middle, kind, _SIZES[kind], f"{name} as it ran: {ran.value:.1%}"))
         y += _ROW

@@ -5,7 +5,7 @@ On SciPy's special functions: `scipy.stats` takes a second to import, for which 
 
 from gradbook.stats.components import Components, components
 from gradbook.stats.effect import Effect, Estimate, Verdict, effect
-from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
+from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, wilson
 from gradbook.stats.prevalence import Prevalence, prevalence
 from gradbook.stats.screening import Worth, confirm, removals, screen
 
@@ -22,7 +22,6 @@ __all__ = [
     "mean_interval",
     "mean_of_shares",
     "paired_p",
-    "prediction_interval",
     "prevalence",
     "removals",
     "screen",

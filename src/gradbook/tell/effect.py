@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from gradbook.recording import Recording
 
 UNPARSED = "(unparsed)"  # as the confusion counts it, whether the reply was whole or lost
-_WORDS = {
-    "helps": Mark("✓ helps", True),
-    "harms": Mark("✗ harms", False),
-    "equivalent": Mark("= equivalent"),
-    "undecided": Mark("? undecided"),
+_SIGNS: dict[str, tuple[str, bool | None]] = {
+    "helps": ("✓", True),
+    "harms": ("✗", False),
+    "equivalent": ("=", None),
+    "undecided": ("?", None),
 }
 _MARKS = {
     "fixed": Mark("✓ fixed", True),
@@ -71,14 +71,14 @@ def _measured(rec: "Recording", found: "Effect") -> dict[str, Any]:
     classes = found.before.metrics.shown()[0] if found.verdict else ()
     price = found.price()
     return {
-        "word": _WORDS.get(found.verdict or ""),
-        "verdict": found.finding,
+        "word": Mark(f"{_SIGNS[found.verdict][0]} {found.judged.word}", _SIGNS[found.verdict][1]) if found.verdict else None,
+        "verdict": found.judged.measured,
         "about": about,
         "floors": tuple(_floor(arm) for arm in (found.before, found.after)),
         "recall": tuple((label, f"{found.before.recall(label):.1%}", f"{found.after.recall(label):.1%}") for label in classes),
         "drawn": drawn,
         "moved": moved if found.verdict else "",
-        "more": str(price) if price else "",
+        "more": " ".join(filter(None, [found.judged.outlook, f"{'That is' if found.verdict else ''} {price}.".strip() if price else ""])),
         "warnings": found.warnings,
         "ran": found.as_they_ran,
         "metrics": metrics(found.before.metrics, found.after.metrics),
