@@ -7,7 +7,7 @@ import weakref
 from pathlib import Path
 from typing import Any, Literal
 
-from gradbook import background, edits, plan, settings
+from gradbook import background, edits, findings, plan, settings
 from gradbook.comparing import comparable
 from gradbook.effects import Effect
 from gradbook.errors import CaseError
@@ -18,7 +18,7 @@ from gradbook.judging import DRAWS, MOST_DRAWS, Judging
 from gradbook.loop import Method
 from gradbook.metrics import Metrics
 from gradbook.models import Budget, Model
-from gradbook.progress import blocking
+from gradbook.progress import blocking, twin
 from gradbook.recording import Recording
 from gradbook.records import SPLITS, Edit, Role, SplitName, Stage, Step, Variable
 from gradbook.runner import Runner
@@ -187,6 +187,8 @@ class Case(Recording):
 
     step, perturb, replicate = blocking(astep), blocking(aperturb), blocking(areplicate)
     score, run = blocking(ascore), blocking(arun)
+    anoise = twin(findings.noise)
+    noise = blocking(anoise)
     compare = blocking(acompare)  # type: ignore[arg-type]  # mypy expects the parameters of Recording.compare and no more
 
     def begin(self) -> Step:

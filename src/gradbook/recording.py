@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import ValidationError
 
-from gradbook import comparing, settings, tables
+from gradbook import asking, comparing, settings, tables
 from gradbook.edits import superseded
-from gradbook.effects import Effect
 from gradbook.errors import CaseError, MethodError
 from gradbook.events import Found
 from gradbook.files import Folder
-from gradbook.findings import KINDS, Finding
 from gradbook.journal import NAME, Journal, ScoreEntry, State
 from gradbook.ledger import Ledger, Work
 from gradbook.loop import Method
@@ -341,17 +338,7 @@ class Recording:
         """What was found, by its id, in the order in which it was."""
         return self._state.findings
 
-    def finding(self, id: str) -> Finding | Effect:
-        """What was found, as the record of its kind, with all its numbers; raises CaseError where there is none."""
-        found = self.found.get(id)
-        if found is not None and found.kind == "effect":
-            return Recording.compare(self, found.params["before"], found.step, found.split, across_models=True)
-        if found is None or found.kind not in KINDS:
-            raise CaseError(f"{self.path} holds no finding {id!r}; case.findings() lists those that there are")
-        try:
-            return KINDS[found.kind].model_validate(found.result)
-        except ValidationError as error:
-            raise CaseError(f"{self.path / NAME} holds a finding {id} that cannot be read ({error.errors()[0]['msg'][:120]})") from None
+    finding, plan = asking.finding, asking.plan
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 

@@ -1,13 +1,30 @@
 """Findings: what a person can ask of a step beyond its score. Each leaves an event in the journal and costs nothing to open again.
 
 To add one: a module here with a record (a `Finding`), the coroutine that makes it on a `Bench`, and how many calls it takes; a row in
-`KINDS`; its words in `tell/findings/`. It knows a case only by its type.
+`ASKS`; its words in `tell/findings/`. It knows a case only by its type.
 """
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from gradbook.findings.base import Calls, Finding, Plan
 from gradbook.findings.bench import Bench
+from gradbook.findings.noise import Noise, noise, noise_calls
 
-KINDS: dict[str, type[Finding]] = {}
-"""The record of each kind."""
 
-__all__ = ["KINDS", "Bench", "Calls", "Finding", "Plan"]
+@dataclass(frozen=True)
+class Ask:
+    """Something that can be asked of a step: the record that answers it, the coroutine that makes that (of a case and a step, with
+    parameters that all have defaults), how many calls it takes at most (of the same), and the call in Python."""
+
+    record: type[Finding]
+    make: Callable[..., Coroutine[Any, Any, Any]]
+    calls: Callable[..., Calls]
+    code: str
+
+
+ASKS: dict[str, Ask] = {"noise": Ask(Noise, noise, noise_calls, "case.noise")}
+"""What can be asked, by its kind, in the order in which it is offered."""
+
+__all__ = ["ASKS", "Ask", "Bench", "Calls", "Finding", "Plan"]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradbook import edits
+from gradbook.errors import CaseError
 from gradbook.events import Found
 from gradbook.findings.base import Finding
 from gradbook.loop.stages import together
@@ -107,3 +108,20 @@ class Bench:
 def finding_id(kind: str, step: Step, split: SplitName | None = None, **asked: Any) -> str:
     """The id of a finding: the same question has the same."""
     return short_id(kind, step.id, split, asked)
+
+
+def recorded(bench: Bench, kind: type[_F]) -> _F | None:
+    """What is on record, for a case that can make nothing; None for one that can.
+
+    Raises:
+        CaseError: nothing can be made and nothing is on record.
+    """
+    case = bench.case
+    if not case.read_only and case.models:
+        return None
+    found = case.finding(bench.id) if bench.id in case.found else None
+    if isinstance(found, kind):
+        return found
+    why = case.read_only_because or "it is open without a model"
+    where = f" on {bench.split}" if bench.split else ""
+    raise CaseError(f"{case.path} holds no {kind.title.lower()} of step {bench.step.id}{where}, and none can be made, since {why}")

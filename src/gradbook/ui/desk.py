@@ -9,6 +9,8 @@ from uuid import uuid4
 from gradbook import tell
 from gradbook.case import Case
 from gradbook.errors import GradbookError, MethodError
+from gradbook.events import Found
+from gradbook.findings import ASKS
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.recording import Recording
 from gradbook.records import SPLITS, SplitName
@@ -46,6 +48,7 @@ class Desk:
         self.settings = MethodPanel(case.method)
         self.view: StepView = tell.step(case, case.current)
         self._drafts: defaultdict[int, Drafts] = defaultdict(Drafts)
+        self.asking, self.opened = False, ""
         self._against: int | None = None
         self._others: tuple[tuple[int, int], list[int]] = (-1, -1), []
         self._follow = True
@@ -70,7 +73,7 @@ class Desk:
     def _do_go(self, step: int) -> None:
         self.at, self._against, self._follow, self.kept = self.case[step].id, None, False, None
         self.look = self._alone
-        if not (self.locked or self.busy):
+        if not (self.locked or self.busy or self.case[step].aside):
             self._case.go(step)
 
     def _do_undo(self) -> None:
@@ -191,6 +194,29 @@ class Desk:
         if before is None:
             raise GradbookError("there is no step to compare this one with")
         self._run(f"Judge step {before} → step {after}", lambda job: self._case.acompare(before, after, split, until=until))
+
+    # --- findings ------------------------------------------------------------------------------------------------------
+
+    def _do_asking(self) -> None:
+        """Show or hide what can be asked of the step."""
+        self.asking = not self.asking
+
+    def _do_open(self, id: str) -> None:
+        """Show a finding, or hide it again."""
+        self.opened = "" if id == self.opened else id
+
+    def _do_ask(self, kind: str) -> None:
+        ask, step = ASKS[kind], self.at
+
+        async def work(job: Job) -> None:
+            self.opened = (await ask.make(self._case, step)).id
+
+        self._run(f"{ask.record.title}, step {step}", work)
+
+    @property
+    def findings(self) -> list[Found]:
+        """What was found about the step that is shown, but for effects, which stand in their own panel."""
+        return [found for found in self.case.found.values() if found.step == self.at and found.kind in ASKS]
 
     def _do_export(self, ending: str) -> None:
         target = self.case.path / f"{self.case.path.name}.{ending}"
