@@ -19,7 +19,7 @@ def test_what_can_be_asked_is_offered_with_its_price_and_opens_when_it_is_found(
     found = next(iter(stepper.case.found.values()))
     assert found.sentence in text(stepper, "findings") and found.verdict in text(stepper, "findings")
     assert page(stepper, "findings").find("table") and f'case.finding("{found.id}")' in text(stepper, "findings")
-    press(stepper, f"Noise budget on validation : {found.verdict}")
+    press(stepper, f"Noise budget on validation: {found.verdict}")
     assert found.sentence not in text(stepper, "findings")
     stepper.go(0)
     assert "1 on other steps" in text(stepper, "findings") and found.sentence not in text(stepper, "findings")

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradbook import tell
+from gradbook.edits import menu
 from gradbook.markdown import note_html
 from gradbook.page import figures, finding_figures
 
@@ -55,10 +56,6 @@ def _environment() -> Environment:
         loader=PackageLoader("gradbook.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     made.filters["note"] = lambda markdown: Markup(note_html(markdown))
-    made.globals |= {
-        "plot": figures.effect,
-        "bars_plot": finding_figures.bars,
-        "shares_plot": finding_figures.shares,
-        "ask": lambda do, **how: json.dumps({"do": do, **how}),
-    }
+    made.globals |= {"plot": figures.effect, "bars_plot": finding_figures.bars, "shares_plot": finding_figures.shares}
+    made.globals |= {"offered": menu.offered, "ask": lambda do, **how: json.dumps({"do": do, **how})}
     return made

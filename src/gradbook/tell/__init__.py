@@ -6,7 +6,7 @@ Functions take a recording and give the views of `tell.views`, which hold plain 
 from gradbook.tell.case import case, head, task
 from gradbook.tell.effect import effect, metrics, pair
 from gradbook.tell.findings import FoundRow, asks, finding
-from gradbook.tell.names import base, comparable, line, what
+from gradbook.tell.names import base, comparable, line, perturbing, what
 from gradbook.tell.overviews import TreeView
 from gradbook.tell.step import note, step
 from gradbook.tell.tree import tree
@@ -30,6 +30,7 @@ __all__ = [
     "metrics",
     "note",
     "pair",
+    "perturbing",
     "step",
     "task",
     "tree",

@@ -23,7 +23,7 @@ STORED_ROWS = 50
 REGIONS = ("step", "head", "tools", "jobs", "message", "method", "tree", "effect", "findings", "notes")
 _RUNS = ("jobs", "tools", "message")
 _TOUCHES: dict[str, tuple[str, ...]] = {
-    "type": ("step", "tools"),
+    **dict.fromkeys(("type", "param", "menu"), ("step", "tools")),
     "why": (),
     "note": ("notes", "tree"),
     "panel": ("tools", "method"),
