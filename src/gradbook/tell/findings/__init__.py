@@ -25,6 +25,7 @@ _TELLERS: dict[str, Callable[[Any], FindingView]] = {"noise": noise}
 def finding(rec: "Recording | None", found: Finding) -> FindingView:
     """What was found, to be laid out; with its recording, also what it cost."""
     told = _TELLERS[found.kind](found)
+    told = replace(told, sentence=told.sentence[:1].upper() + told.sentence[1:])
     event = rec.found.get(found.id) if rec else None
     return told if rec is None or event is None else replace(told, spent=str(rec.spent_for(event)), code=f'case.finding("{found.id}")')
 
