@@ -82,12 +82,17 @@ class FindingView:
     code: str = ""
 
 
-_TELLERS: dict[str, Callable[["Recording", Any], FindingView]] = {}
-"""What tells the record of each kind."""
-
-
 def finding(rec: "Recording", found: Finding) -> FindingView:
     """What was found, to be laid out."""
     told = _TELLERS[found.kind](rec, found)
     event = rec.found.get(found.id)
     return told if event is None else replace(told, spent=str(rec.spent_for(event)))
+
+
+from gradbook.tell.findings import prevalence, trace  # noqa: E402  they tell in the views above
+
+_TELLERS: dict[str, Callable[["Recording", Any], FindingView]] = {
+    "prevalence": prevalence.told,
+    "trace": trace.told,
+}
+"""What tells the record of each kind."""
