@@ -21,7 +21,7 @@ from stub import Stub
 RULE = "red means K1. green means K2. blue means K3."
 WRONG = "red means K2. green means K3. blue means K1."
 PLACES = ("evaluate", "output_critique", "prompt_critique", "rewrite")
-REPLICATES, EXAMPLES = 3, 30
+REPLICATES, EXAMPLES = 3, 18
 
 
 def stage_of(messages):
@@ -40,7 +40,7 @@ def passing(*stages):
     def answer(messages, body):
         said, stage = reply(messages, body), stage_of(messages)
         if stage in stages and stage != "rewrite":
-            return f"{said} {' '.join(re.findall(r'(?:red|green|blue) means K\d.', messages[-1]['content']))}"
+            return " ".join([said, *re.findall(r"(?:red|green|blue) means K\d.", messages[-1]["content"])])
         if stage == "rewrite" and stage not in stages:
             return "<prompt>Give each item its code, please.</prompt>"
         return said
@@ -78,11 +78,15 @@ def test_the_leaky_stage_is_named(leak, tmp_path):
         assert str(found).startswith("No stage is seen to lose what the label says")
     else:
         before = NAMES[PLACES[[NAMES[stage] for stage in PLACES].index(leak) - 1]]
-        assert str(found).startswith(f"What the label says is lost between the {before} and the {leak}: put in at the {before}, the rule adds")
+        assert str(found).startswith(
+            f"What the label says is lost between the {before} and the {leak}: put in at the {before}, the rule adds"
+        )
     for stage in PLACES:
         lost = leak != "none" and PLACES.index(stage) < [NAMES[place] for place in PLACES].index(leak)
         assert found.gain(stage).verdict != "helps" if lost else found.gain(stage).verdict == "helps", stage
-        assert set(found.put(stage, "rule").words["select"]) == ({0.0} if lost and leak == "rewrite" else set(found.put(stage, "rule").words["select"]))
+        assert set(found.put(stage, "rule").words["select"]) == (
+            {0.0} if lost and leak == "rewrite" else set(found.put(stage, "rule").words["select"])
+        )
     assert not found.remarks
 
 
@@ -108,12 +112,17 @@ def test_each_arm_changes_just_its_texts_and_runs_what_depends_on_them(stub, tmp
         for number, row in enumerate(put.right, start=1):
             again = arm if put.stage == "rewrite" else case.replicates(arm, following)[number]
             assert row == tuple(answer.correct for answer in case.scored(again, "test", number).answers)
+    made = [place.split("/") for place in case.calls()["for"]]
+    asked = Counter(place[2] for place in made if place[0] == "step" and int(place[1]) > step.id)
+    asked["predict"] += sum(place[0] == "score" for place in made)
     runs = 3 * (1 + REPLICATES)
-    asked = Counter(stage_of(request.body["messages"]) for request in stub.requests)
-    assert asked == {"output_critique": 2 * runs, "prompt_critique": 4 * runs, "rewrite": 3 * runs, "predict": EXAMPLES * REPLICATES * len(prompts)}
+    answered = EXAMPLES * REPLICATES * len(prompts)
+    kept = 3  # put into the evaluation it is lost at once, so the first run of that arm follows the same prompt critiques as the step
+    assert asked == {"output_critique": 2 * runs, "prompt_critique": 4 * runs, "rewrite": 3 * runs - kept, "predict": answered}
+    assert not Counter(stage_of(r.body["messages"]) for r in stub.requests) - asked
     planned = PLANS["trace"](case, step, RULE, WRONG, split="test", replicates=REPLICATES)
     assert all(asked[stage] <= planned[stage] for stage in asked)
-    assert {stage: asked[stage] for stage in ALL} == {stage: planned[stage] for stage in ALL}
+    assert sum(planned[stage] - asked[stage] for stage in ALL) == kept
     assert plan(case, planned).calls == planned.total() and not plan(case, planned).unknown
 
 
@@ -138,7 +147,7 @@ def test_it_costs_nothing_to_open_again_and_more_draws_go_on(stub, tmp_path):
         assert put.step == was.step and put.right[:REPLICATES] == was.right
 
 
-@pytest.mark.parametrize("stop", [5, 40, 150])
+@pytest.mark.parametrize("stop", [5, 60])
 def test_stopped_and_asked_again_it_goes_on(stop, stub, tmp_path):
     whole = make(stub, tmp_path / "whole")
     wanted = ask(whole, whole.step())
@@ -156,7 +165,10 @@ def test_stopped_and_asked_again_it_goes_on(stop, stub, tmp_path):
     assert found.model_dump(exclude={"puts"}) == wanted.model_dump(exclude={"puts"})
     kept = [[put.model_dump(exclude={"step"}) for put in one.puts] for one in (found, wanted)]
     assert kept[0] == kept[1]
-    assert 0 <= (len(stub.requests) - since) - (asked - begun) <= 4, "only what was under way is asked again"
+    made = [one.calls()["for"] for one in (case, whole)]
+    assert made[0].is_unique and len(made[0]) == len(made[1])
+    # what is asked at the same time in the same words is one call, so that a run may need a few less
+    assert len(stub.requests) - since <= asked - begun + 4, "only what was under way is asked again"
 
 
 def test_the_task_says_its_rule_and_so_does_a_recording(tmp_path):
@@ -175,7 +187,7 @@ def test_the_task_says_its_rule_and_so_does_a_recording(tmp_path):
     assert found.verdict == "cannot tell", "a model that answers the same whatever it is told"
     case.close()
     recording = gb.Recording(tmp_path / "case")
-    assert recording.trace(step) == found and recording.task == task
+    assert recording.trace(step, split="test") == found and recording.task == task
     words = found.put("evaluate", "rule").words
     assert words["output_critique"] == words["prompt_critique"] == (1 / 4, 1 / 4) and words["select"] == (0.0, 0.0)
     view = tell(recording, found)
@@ -286,20 +298,18 @@ def test_what_was_lost_stays_lost(tmp_path):
     assert lost and [critique.example for critique in arm.output_critique if critique.lost] == lost
 
 
-@pytest.mark.parametrize(
-    "harm",
-    [
-        lambda r: r | {"puts": r["puts"][:-1]},
-        lambda r: r | {"puts": [r["puts"][0] | {"right": r["puts"][0]["right"][:-1]}, *r["puts"][1:]]},
-        lambda r: r | {"puts": [r["puts"][0] | {"right": [row[:-1] for row in r["puts"][0]["right"]]}, *r["puts"][1:]]},
-        lambda r: r | {"puts": []},
-        lambda r: r | {"puts": [put | {"right": []} for put in r["puts"]]},
-    ],
-)
-def test_a_damaged_trace_is_told(harm, stub, tmp_path):
+def test_a_damaged_trace_is_told(stub, tmp_path):
     case = make(stub, tmp_path / "case")
-    found = ask(case, case.step())
+    found = case.trace(case.step(), RULE, split="train", replicates=2)
     event = case.found[found.id]
-    case._journal.append(event.model_copy(update={"result": harm(event.result)}))
-    with pytest.raises(CaseError, match="cannot be read"):
-        case.finding(found.id)
+    first, *others = event.result["puts"]
+    for puts in (
+        others,
+        [],
+        [first | {"right": first["right"][:-1]}, *others],
+        [first | {"right": [row[:-1] for row in first["right"]]}, *others],
+        [put | {"right": []} for put in (first, *others)],
+    ):
+        case._journal.append(event.model_copy(update={"result": event.result | {"puts": puts}}))
+        with pytest.raises(CaseError, match="cannot be read"):
+            case.finding(found.id)
