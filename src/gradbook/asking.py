@@ -1,6 +1,8 @@
 """What was asked of steps and what could be; each function here is a method of `Recording`."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,6 +16,24 @@ from gradbook.records import Step
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def reading(make: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """The method of a recording for something that can be asked of a case: it gives what is on record, without waiting for anything."""
+
+    @wraps(make)
+    def method(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            make(*args, **named).send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        raise AssertionError("what is on record was waited for")
+
+    method.__name__ = make.__name__.removeprefix("a")
+    return method
 
 
 def finding(case: "Recording", id: str) -> Finding | Effect:

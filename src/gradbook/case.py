@@ -18,7 +18,7 @@ from gradbook.judging import DRAWS, MOST_DRAWS, Judging
 from gradbook.loop import Method
 from gradbook.metrics import Metrics
 from gradbook.models import Budget, Model
-from gradbook.progress import blocking, twin
+from gradbook.progress import blocking
 from gradbook.recording import Recording
 from gradbook.records import SPLITS, Edit, Role, SplitName, Stage, Step, Variable
 from gradbook.runner import Runner
@@ -187,8 +187,8 @@ class Case(Recording):
 
     step, perturb, replicate = blocking(astep), blocking(aperturb), blocking(areplicate)
     score, run = blocking(ascore), blocking(arun)
-    anoise = twin(findings.noise)
-    noise = blocking(anoise)
+    anoise, atrace, aprevalence = findings.anoise, findings.atrace, findings.aprevalence
+    noise, trace, prevalence = blocking(anoise), blocking(atrace), blocking(aprevalence)
     compare = blocking(acompare)  # type: ignore[arg-type]  # mypy expects the parameters of Recording.compare and no more
 
     def begin(self) -> Step:

@@ -33,17 +33,6 @@ def wait(runner: Runner, work: Coroutine[Any, Any, T]) -> T:
     return result
 
 
-def twin(make: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """A coroutine that works on gradbook's loop, as one that can be awaited on any."""
-
-    @wraps(make)
-    async def method(*args: P.args, **named: P.kwargs) -> T:
-        return await background.here(make(*args, **named))
-
-    method.__name__ = f"a{make.__name__}"
-    return method
-
-
 def blocking(twin: Callable[Concatenate[S, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[S, P], T]:
     """The method of a case that waits for its coroutine twin."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gradbook import asking, comparing, settings, tables
+from gradbook import asking, comparing, findings, settings, tables
 from gradbook.edits import superseded
 from gradbook.errors import CaseError, MethodError
 from gradbook.events import Found
@@ -339,6 +339,8 @@ class Recording:
         return self._state.findings
 
     finding, plan = asking.finding, asking.plan
+    noise, trace = asking.reading(findings.anoise), asking.reading(findings.atrace)
+    prevalence = asking.reading(findings.aprevalence)
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 

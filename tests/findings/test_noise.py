@@ -40,7 +40,7 @@ def test_draws_are_nested_and_cost_what_was_said_before(stub, tmp_path):
     case.close()
     again = gb.Case(case.path)
     assert again.noise(1, critiques=3, rewrites=2, answers=2) == again.finding(found.id) == found
-    with pytest.raises(CaseError, match="holds no noise budget of step 1"):
+    with pytest.raises(CaseError, match="has no such noise of step 1"):
         again.noise(1, critiques=2)
 
 

@@ -18,7 +18,7 @@ def test_what_can_be_asked_is_offered_with_its_price_and_opens_when_it_is_found(
     assert 0 < len(stub.requests) - since <= said
     found = next(iter(stepper.case.found.values()))
     assert found.sentence[1:] in text(stepper, "findings") and found.verdict in text(stepper, "findings")
-    assert page(stepper, "findings").find("table") and f'case.finding("{found.id}")' in text(stepper, "findings")
+    assert page(stepper, "findings").find("table") and "case.noise(1, split='validation', critiques=3" in text(stepper, "findings")
     press(stepper, f"Noise budget on validation: {found.verdict}")
     assert found.sentence[1:] not in text(stepper, "findings")
     stepper.go(0)

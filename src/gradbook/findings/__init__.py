@@ -10,21 +10,26 @@ from typing import Any
 
 from gradbook.findings.base import Calls, Finding, Plan
 from gradbook.findings.bench import Bench
-from gradbook.findings.noise import Noise, noise, noise_calls
+from gradbook.findings.noise import Noise, anoise, noise_calls
+from gradbook.findings.prevalence import PrevalenceCheck, aprevalence, prevalence_calls
+from gradbook.findings.trace import Trace, atrace, trace_calls
 
 
 @dataclass(frozen=True)
 class Ask:
     """Something that can be asked of a step: the record that answers it, the coroutine that makes that (of a case and a step, with
-    parameters that all have defaults), how many calls it takes at most (of the same), and the call in Python."""
+    parameters that all have defaults), and how many calls it takes at most (of the same)."""
 
     record: type[Finding]
     make: Callable[..., Coroutine[Any, Any, Any]]
     calls: Callable[..., Calls]
-    code: str
 
 
-ASKS: dict[str, Ask] = {"noise": Ask(Noise, noise, noise_calls, "case.noise")}
+ASKS: dict[str, Ask] = {
+    "noise": Ask(Noise, anoise, noise_calls),
+    "trace": Ask(Trace, atrace, trace_calls),
+    "prevalence": Ask(PrevalenceCheck, aprevalence, prevalence_calls),
+}
 """What can be asked, by its kind, in the order in which it is offered."""
 
-__all__ = ["ASKS", "Ask", "Bench", "Calls", "Finding", "Plan"]
+__all__ = ["ASKS", "Ask", "Bench", "Calls", "Finding", "Plan", "anoise", "aprevalence", "atrace"]

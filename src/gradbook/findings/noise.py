@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from gradbook import stats
+from gradbook import background, stats
 from gradbook.errors import CaseError
 from gradbook.findings.base import Calls, Finding, answers, run_again, times
 from gradbook.findings.bench import Bench, recorded
@@ -100,7 +100,7 @@ def levels(case: "Recording", step: Step) -> dict[str, Stage]:
     return found
 
 
-async def noise(
+async def anoise(
     case: "Case",
     step: Step | int,
     *,
@@ -128,6 +128,11 @@ async def noise(
     bench = Bench(case, Noise.kind, step, split, **{name: count for name, count in counts.items() if name != "examples"})
     if (known := recorded(bench, Noise)) is not None:
         return known
+    return await background.here(_noise(case, bench, split, counts))
+
+
+async def _noise(case: "Case", bench: Bench, split: SplitName, counts: Counts) -> Noise:
+    step = bench.step
     stages, drawn = levels(case, step), [name for name in counts if name not in ("answers", "examples")]
 
     async def prompts(at: Step, left: list[str], number: int) -> list[Step]:
@@ -160,7 +165,7 @@ def noise_calls(
     selections: int = 2,
     answers: int = 2,
 ) -> Calls:
-    """How many calls `noise` makes at most."""
+    """How many calls `Case.noise` makes at most."""
     split = split or case.default_split(step)
     asked = {"critiques": critiques, "rewrites": rewrites, "selections": selections, "answers": answers}
     return _calls(case, step, split, _counts(case, step, split, asked))

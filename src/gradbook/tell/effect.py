@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gradbook.errors import CaseError
-from gradbook.metrics import Metrics
+from gradbook.metrics import UNPARSED, Metrics
 from gradbook.records import SplitName, Stage, Step
 from gradbook.tell import names
 from gradbook.tell.overviews import DrawnView, EffectView, Figure, FlipView, MetricsView, PairRow, PairView
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gradbook.effects import Arm, Effect
     from gradbook.recording import Recording
 
-UNPARSED = "(unparsed)"  # as the confusion counts it, whether the reply was whole or lost
 _SIGNS: dict[str, tuple[str, bool | None]] = {
     "helps": ("✓", True),
     "harms": ("✗", False),

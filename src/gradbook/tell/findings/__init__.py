@@ -1,6 +1,7 @@
 """What was found about a step, in frozen views: one for every kind of finding, so that one panel and one section lay all of them out.
 
-To tell a kind: a module here with a function that takes the record of its kind, and a row in `_TELLERS`.
+To tell a kind: a module here with a function of the recording (None for a finding that tells itself alone) and the record of its kind,
+and a row in `_TELLERS`.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from gradbook.costs import plan
 from gradbook.errors import GradbookError
 from gradbook.findings import ASKS, Ask, Finding
 from gradbook.tell.findings.noise import noise
+from gradbook.tell.findings.prevalence import prevalence
+from gradbook.tell.findings.trace import trace
 from gradbook.tell.findings.views import AskView, FindingView, FoundRow
 
 if TYPE_CHECKING:
@@ -18,16 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["AskView", "FindingView", "FoundRow", "asks", "finding"]
 
-_TELLERS: dict[str, Callable[[Any], FindingView]] = {"noise": noise}
+_TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {"noise": noise, "trace": trace, "prevalence": prevalence}
 """What tells the record of each kind."""
 
 
 def finding(rec: "Recording | None", found: Finding) -> FindingView:
     """What was found, to be laid out; with its recording, also what it cost."""
-    told = _TELLERS[found.kind](found)
+    told = _TELLERS[found.kind](rec, found)
     told = replace(told, sentence=told.sentence[:1].upper() + told.sentence[1:])
     event = rec.found.get(found.id) if rec else None
-    return told if rec is None or event is None else replace(told, spent=str(rec.spent_for(event)), code=f'case.finding("{found.id}")')
+    return told if rec is None or event is None else replace(told, spent=str(rec.spent_for(event)))
 
 
 def asks(rec: "Recording", step: int, locked: str = "") -> tuple[AskView, ...]:

@@ -1,13 +1,17 @@
 """The noise budget in words and rows."""
 
 import math
+from typing import TYPE_CHECKING
 
 from gradbook.findings.noise import Noise
 from gradbook.tell.findings.views import FindingView, GridView
 from gradbook.tell.overviews import Figure
 
+if TYPE_CHECKING:
+    from gradbook.recording import Recording
 
-def noise(found: Noise) -> FindingView:
+
+def noise(_: "Recording | None", found: Noise) -> FindingView:
     """A noise budget: its shares as one bar, and what one more unit of each source would bring."""
     parts, varies = found.components, bool(found.largest)
     narrowing = parts.narrowing()
@@ -24,6 +28,7 @@ def noise(found: Noise) -> FindingView:
     )
     heads = ("source", "draws", "share of the variance", "standard deviation", "one more makes the interval")
     drawn = ", ".join(f"{count} {name}" for name, count in found.counts.items())
+    given = [f"split={found.split!r}", *(f"{name}={count}" for name, count in found.counts.items() if name != "examples")]
     return FindingView(
         id=found.id,
         kind=found.kind,
@@ -36,5 +41,6 @@ def noise(found: Noise) -> FindingView:
         sentence=str(found),
         shares=tuple(shares.items()) if varies else (),
         grids=(GridView("", heads, rows),),
+        code=f"case.noise({found.step}, {', '.join(given)})",
         remarks=("With few draws a share may lie nearly anywhere in its interval.",) if varies and found.verdict == "cannot tell" else (),
     )
