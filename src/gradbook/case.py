@@ -13,6 +13,7 @@ from gradbook.effects import Effect
 from gradbook.errors import CaseError
 from gradbook.events import MethodSet, Moved, Noted, Opened, StepBegun, TaskGiven
 from gradbook.files import Folder
+from gradbook.findings import ablation
 from gradbook.journal import NAME, Journal
 from gradbook.judging import DRAWS, MOST_DRAWS, Judging
 from gradbook.loop import Method
@@ -296,3 +297,8 @@ class Case(Recording):
     def fork(self, path: str | Path, **options: Any) -> "Case":
         """Copy the case to a new folder and open the copy; `options` are those of `Case`."""
         return Case(self.copy(path), **options)
+
+    # --- findings: each has a coroutine twin -----------------------------------------------------------------------------
+
+    aablate = ablation.aablate
+    ablate = blocking(aablate)  # type: ignore[arg-type]  # Recording's reads what is on record

@@ -15,7 +15,7 @@ from gradbook.effects import Effect
 from gradbook.errors import CaseError, MethodError
 from gradbook.events import Found
 from gradbook.files import Folder
-from gradbook.findings import KINDS, Finding
+from gradbook.findings import KINDS, Finding, ablation
 from gradbook.journal import NAME, Journal, ScoreEntry, State
 from gradbook.ledger import Ledger, Work
 from gradbook.loop import Method
@@ -384,6 +384,7 @@ class Recording:
     steps, predictions, training, scores = tables.steps, tables.predictions, tables.training, tables.scores
     findings = tables.findings
     compare, comparison = comparing.compare, comparing.comparison
+    ablate = ablation.ablate
     default_split, chosen_on_validation = comparing.default_split, comparing.chosen_on_validation
 
     def calls(self) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradbook import edits
+from gradbook.errors import CaseError
 from gradbook.events import Found
 from gradbook.findings.base import Finding
 from gradbook.loop.stages import together
@@ -15,7 +16,7 @@ from gradbook.records import Answer, Edit, SplitName, Stage, Step, short_id
 
 if TYPE_CHECKING:
     from gradbook.case import Case
-    from gradbook.recording import Scorable
+    from gradbook.recording import Recording, Scorable
 
 Right = NDArray[np.bool_]
 """Whether an answer is right: draw × example, the examples in the order of their split."""
@@ -107,3 +108,13 @@ class Bench:
 def finding_id(kind: str, step: Step, split: SplitName | None = None, **asked: Any) -> str:
     """The id of a finding: the same question has the same."""
     return short_id(kind, step.id, split, asked)
+
+
+def on_record(case: "Recording", kind: type[_F], step: Step, split: SplitName | None = None, **asked: Any) -> _F:
+    """What was found on a question, where it cannot be asked anew; raises CaseError where nothing is on record."""
+    id = finding_id(kind.kind, step, split, **asked)
+    if id not in case.found:
+        raise CaseError(f"{case.path} has no such {kind.kind} of step {step.id} on record: open it with gb.Case and a model to make one")
+    found = case.finding(id)
+    assert isinstance(found, kind)
+    return found

@@ -82,12 +82,16 @@ class FindingView:
     code: str = ""
 
 
-_TELLERS: dict[str, Callable[["Recording", Any], FindingView]] = {}
-"""What tells the record of each kind."""
-
-
 def finding(rec: "Recording", found: Finding) -> FindingView:
     """What was found, to be laid out."""
     told = _TELLERS[found.kind](rec, found)
     event = rec.found.get(found.id)
     return told if event is None else replace(told, spent=str(rec.spent_for(event)))
+
+
+from gradbook.tell.findings import ablation  # noqa: E402  they tell in the views above
+
+_TELLERS: dict[str, Callable[["Recording", Any], FindingView]] = {
+    "ablate": ablation.told,
+}
+"""What tells the record of each kind."""
