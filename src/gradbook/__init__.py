@@ -11,6 +11,7 @@ from gradbook import edits, presets, tasks
 from gradbook.case import Case
 from gradbook.effects import Effect
 from gradbook.errors import GradbookError
+from gradbook.findings.sections import recut, sections
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
 from gradbook.recording import Recording
@@ -34,6 +35,8 @@ __all__ = [
     "connect",
     "edits",
     "presets",
+    "recut",
+    "sections",
     "tasks",
 ]
 

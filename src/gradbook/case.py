@@ -187,8 +187,8 @@ class Case(Recording):
 
     step, perturb, replicate = blocking(astep), blocking(aperturb), blocking(areplicate)
     score, run = blocking(ascore), blocking(arun)
-    anoise, atrace, aprevalence = findings.anoise, findings.atrace, findings.aprevalence
-    noise, trace, prevalence = blocking(anoise), blocking(atrace), blocking(aprevalence)
+    anoise, atrace, aablate, aprevalence = findings.anoise, findings.atrace, findings.aablate, findings.aprevalence
+    noise, trace, ablate, prevalence = blocking(anoise), blocking(atrace), blocking(aablate), blocking(aprevalence)
     compare = blocking(acompare)  # type: ignore[arg-type]  # mypy expects the parameters of Recording.compare and no more
 
     def begin(self) -> Step:

@@ -340,7 +340,7 @@ class Recording:
 
     finding, plan = asking.finding, asking.plan
     noise, trace = asking.reading(findings.anoise), asking.reading(findings.atrace)
-    prevalence = asking.reading(findings.aprevalence)
+    ablate, prevalence = asking.reading(findings.aablate), asking.reading(findings.aprevalence)
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 

@@ -8,10 +8,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from gradbook.findings.ablation import aablate, ablate_calls
 from gradbook.findings.base import Calls, Finding, Plan
 from gradbook.findings.bench import Bench
 from gradbook.findings.noise import Noise, anoise, noise_calls
 from gradbook.findings.prevalence import PrevalenceCheck, aprevalence, prevalence_calls
+from gradbook.findings.section_map import SectionMap
 from gradbook.findings.trace import Trace, atrace, trace_calls
 
 
@@ -28,8 +30,9 @@ class Ask:
 ASKS: dict[str, Ask] = {
     "noise": Ask(Noise, anoise, noise_calls),
     "trace": Ask(Trace, atrace, trace_calls),
+    "ablate": Ask(SectionMap, aablate, ablate_calls),
     "prevalence": Ask(PrevalenceCheck, aprevalence, prevalence_calls),
 }
 """What can be asked, by its kind, in the order in which it is offered."""
 
-__all__ = ["ASKS", "Ask", "Bench", "Calls", "Finding", "Plan", "anoise", "aprevalence", "atrace"]
+__all__ = ["ASKS", "Ask", "Bench", "Calls", "Finding", "Plan", "aablate", "anoise", "aprevalence", "atrace"]

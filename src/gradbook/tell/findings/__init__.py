@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradbook.costs import plan
 from gradbook.errors import GradbookError
 from gradbook.findings import ASKS, Ask, Finding
+from gradbook.tell.findings.ablation import ablate
 from gradbook.tell.findings.noise import noise
 from gradbook.tell.findings.prevalence import prevalence
 from gradbook.tell.findings.trace import trace
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AskView", "FindingView", "FoundRow", "asks", "finding"]
 
-_TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {"noise": noise, "trace": trace, "prevalence": prevalence}
+_TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {
+    "noise": noise,
+    "trace": trace,
+    "ablate": ablate,
+    "prevalence": prevalence,
+}
 """What tells the record of each kind."""
 
 
