@@ -11,6 +11,9 @@ from typing import Any
 from gradbook.findings.base import Calls, Finding, Plan
 from gradbook.findings.bench import Bench
 from gradbook.findings.noise import Noise, noise, noise_calls
+from gradbook.findings.probes_noise import BatchNoise
+from gradbook.findings.probes_noise import noise as batch_noise
+from gradbook.findings.probes_noise import noise_calls as batch_noise_calls
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,10 @@ class Ask:
     code: str
 
 
-ASKS: dict[str, Ask] = {"noise": Ask(Noise, noise, noise_calls, "case.noise")}
+ASKS: dict[str, Ask] = {
+    "noise": Ask(Noise, noise, noise_calls, "case.noise"),
+    "batch_noise": Ask(BatchNoise, batch_noise, batch_noise_calls, "gb.probes.noise"),
+}
 """What can be asked, by its kind, in the order in which it is offered."""
 
 __all__ = ["ASKS", "Ask", "Bench", "Calls", "Finding", "Plan"]
