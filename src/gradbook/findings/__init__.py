@@ -13,6 +13,9 @@ from gradbook.findings.base import Calls, Finding, Plan
 from gradbook.findings.bench import Bench
 from gradbook.findings.noise import Noise, anoise, noise_calls
 from gradbook.findings.prevalence import PrevalenceCheck, aprevalence, prevalence_calls
+from gradbook.findings.probes_noise import BatchNoise
+from gradbook.findings.probes_noise import noise as batch_noise
+from gradbook.findings.probes_noise import noise_calls as batch_noise_calls
 from gradbook.findings.section_map import SectionMap
 from gradbook.findings.trace import Trace, atrace, trace_calls
 
@@ -32,6 +35,7 @@ ASKS: dict[str, Ask] = {
     "trace": Ask(Trace, atrace, trace_calls),
     "ablate": Ask(SectionMap, aablate, ablate_calls),
     "prevalence": Ask(PrevalenceCheck, aprevalence, prevalence_calls),
+    "batch_noise": Ask(BatchNoise, batch_noise, batch_noise_calls),
 }
 """What can be asked, by its kind, in the order in which it is offered."""
 

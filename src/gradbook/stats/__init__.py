@@ -7,6 +7,7 @@ from gradbook.stats.components import Components, components
 from gradbook.stats.effect import Effect, Estimate, Verdict, effect
 from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, wilson
 from gradbook.stats.prevalence import Prevalence, prevalence
+from gradbook.stats.scaling import Scaling, scaling
 from gradbook.stats.screening import Worth, confirm, removals, screen
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Effect",
     "Estimate",
     "Prevalence",
+    "Scaling",
     "Verdict",
     "Worth",
     "components",
@@ -24,6 +26,7 @@ __all__ = [
     "paired_p",
     "prevalence",
     "removals",
+    "scaling",
     "screen",
     "wilson",
 ]
