@@ -7,7 +7,7 @@ gb.Stepper(case)
 
 from typing import TYPE_CHECKING, Any
 
-from gradbook import edits, presets, tasks
+from gradbook import edits, presets, probes, tasks
 from gradbook.case import Case
 from gradbook.effects import Comparison
 from gradbook.errors import GradbookError
@@ -34,6 +34,7 @@ __all__ = [
     "connect",
     "edits",
     "presets",
+    "probes",
     "tasks",
 ]
 

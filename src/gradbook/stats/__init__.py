@@ -4,20 +4,23 @@ On SciPy's special functions: `scipy.stats` takes a second to import, for which 
 """
 
 from gradbook.stats.components import Components, components
-from gradbook.stats.effect import Effect, Estimate, Verdict, effect
+from gradbook.stats.effect import Effect, Estimate, Verdict, contrast, effect
 from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
 from gradbook.stats.prevalence import Prevalence, prevalence
 from gradbook.stats.screening import Worth, confirm, removals, screen
+from gradbook.stats.trend import Trend, rise, slopes, trend
 
 __all__ = [
     "Components",
     "Effect",
     "Estimate",
     "Prevalence",
+    "Trend",
     "Verdict",
     "Worth",
     "components",
     "confirm",
+    "contrast",
     "effect",
     "mean_interval",
     "mean_of_shares",
@@ -25,6 +28,9 @@ __all__ = [
     "prediction_interval",
     "prevalence",
     "removals",
+    "rise",
     "screen",
+    "slopes",
+    "trend",
     "wilson",
 ]

@@ -1,0 +1,164 @@
+"""The step size of critiques: dose and response."""
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from gradbook import edits
+from gradbook.diff import segments
+from gradbook.edits.words import STRENGTHS
+from gradbook.errors import CaseError
+from gradbook.findings.base import Calls, Property
+from gradbook.findings.probes import ALPHA, Critiques, Draws, Probe, lab
+from gradbook.loop.stages import together
+from gradbook.records import SplitName, Step
+from gradbook.stats import Effect, Estimate, Trend, contrast, effect, rise, slopes, trend
+
+if TYPE_CHECKING:
+    from gradbook.case import Case
+    from gradbook.recording import Recording
+
+By = Literal["score", "distance"]
+
+
+class StepSize(Probe):
+    """Rewrites from all critiques of a step with a strength said after each, "hardly" to "drastically": `strengths` are the draws of each,
+    and `distances` the shares of words that those rewrites change.
+
+    `by` says what decides. With "score": *holds* where Kendall's τ of strength and score goes the way that the critiques, all strengths
+    together, are shown to move the score of the prompt before, up or down; *does not hold* where it goes the other way, or where the rise
+    from "hardly" to "drastically" is equivalent to none within the margin. On these examples. With "distance": *holds* where τ of
+    strength and distance is above none, *does not hold* where it is below, or the rise of the distance is less than the margin.
+    """
+
+    kind: ClassVar[str] = "step_size"
+    title: ClassVar[str] = "Step size"
+    hypothesis: ClassVar[str] = (
+        "As a gradient is followed by steps of a size, the more strongly the critiques are to be followed, the further they move the score "
+        "the way they move it, and the further the prompt moves."
+    )
+
+    strengths: tuple[Draws, ...]
+    distances: tuple[tuple[float, ...], ...]
+    by: By = "score"
+
+    @property
+    def score(self) -> Trend:
+        """Strength and score."""
+        return trend([np.mean(draws, axis=1) for draws in self.strengths], ALPHA)
+
+    @property
+    def distance(self) -> Trend:
+        """Strength and the share of words that change."""
+        return trend(self.distances, ALPHA)
+
+    @property
+    def helps(self) -> Effect:
+        """What the critiques do to the score of the prompt before, all strengths together."""
+        return effect(self.before, [draw for draws in self.strengths for draw in draws], self.margin, ALPHA)
+
+    @property
+    def score_rise(self) -> tuple[Estimate, Estimate]:
+        """How far the score rises from the lowest strength to the highest: for these examples, for examples like these."""
+        return contrast(self.strengths, slopes(len(self.strengths)), self.margin, ALPHA / 2)
+
+    @property
+    def distance_rise(self) -> Estimate:
+        """How far the share of words that change does."""
+        return rise(self.distances, self.margin, ALPHA)
+
+    @property
+    def verdict(self) -> Property:
+        """Whether the property holds."""
+        return self.by_score if self.by == "score" else self.by_distance
+
+    @property
+    def by_score(self) -> Property:
+        """Whether it holds by the score."""
+        if self.score_rise[0].verdict == "equivalent":
+            return "does not hold"
+        helps = self.helps.these
+        way = (helps.low > 0) - (helps.high < 0)
+        if self.score.p > ALPHA or not way:
+            return "cannot tell"
+        return "holds" if self.score.tau * way > 0 else "does not hold"
+
+    @property
+    def by_distance(self) -> Property:
+        """Whether it holds by the distance."""
+        if self.distance_rise.high < self.margin or (self.distance.p <= ALPHA and self.distance.tau < 0):
+            return "does not hold"
+        return "holds" if self.distance.p <= ALPHA else "cannot tell"
+
+    def __str__(self) -> str:
+        these, like = self.score_rise
+        said = (
+            f"{self.verdict}, by the {self.by}: from {STRENGTHS[0]} to {STRENGTHS[-1]} the score rises by {like}, {self.score}, and the "
+            f"share of words that change by {self.distance_rise}, {self.distance}; all strengths together move the score by "
+            f"{self.helps.these}."
+        )
+        if self.verdict != "cannot tell" or self.by != "score":
+            return said
+        if self.score.p > ALPHA:
+            edges = (0.0, math.copysign(self.margin, these.difference))  # told from nothing, or told to be nothing that matters
+            return said + self._price(these, these, max(edges, key=lambda edge: abs(these.difference - edge)))
+        return f"{said} Which way they move it is not shown."
+
+
+async def step_size(
+    case: "Case",
+    step: Step | int,
+    *,
+    stage: Critiques = "prompt_critique",
+    split: SplitName | None = None,
+    replicates: int = 5,
+    margin: float = 0.05,
+    by: By = "score",
+) -> StepSize:
+    """Weaken and strengthen all critiques of a step: does the score, and does the prompt, move the further the stronger they are?
+
+    Args:
+        by: whether the score decides, or the share of words that change; both are measured.
+        case, step, stage, split, replicates, margin: as in `sign`; the margin is also one of the share of words.
+
+    Raises:
+        CaseError, ModelError: as in `sign`.
+    """
+    if by not in ("score", "distance"):
+        raise CaseError(f"a step size is judged by 'score' or by 'distance', not by {by!r}")
+    here = lab(case, StepSize, step, stage, split, replicates, margin)
+    if (known := here.on_record(StepSize)) is not None:
+        return known
+
+    async def arm(strength: int, word: str) -> tuple[Draws, tuple[float, ...]]:
+        changes = (edits.strength(stage, strength, example=c.example, index=c.index) for c in here.critiques)
+        made = await here.bench.arm(f"critiques to be followed {word}", *changes)
+        return await here.draws(made), tuple(moved(here.step.prompt, prompt) for prompt in here.prompts(made))
+
+    before, *arms = await together([here.before(), *(arm(*each) for each in enumerate(STRENGTHS))])
+    strengths, distances = zip(*arms, strict=True)
+    return here.record(StepSize(**here.own, before=before, strengths=strengths, distances=distances, by=by), by=by)
+
+
+def step_size_calls(
+    case: "Recording",
+    step: Step | int,
+    *,
+    stage: Critiques = "prompt_critique",
+    split: SplitName | None = None,
+    replicates: int = 5,
+    margin: float = 0.05,
+    by: By = "score",
+) -> Calls:
+    """How many calls `step_size` makes at most."""
+    return lab(case, StepSize, step, stage, split, replicates, margin).calls(arms=len(STRENGTHS), itself=False)
+
+
+def moved(before: str, after: str) -> float:
+    """The share of the words of two texts that is not in both, 0 to 1."""
+    words = {"same": 0, "removed": 0, "added": 0}
+    for segment in segments(before, after):
+        words[segment.kind] += len(segment.text.split())
+    changed = words["removed"] + words["added"]
+    return round(changed / max(changed + 2 * words["same"], 1), 4)
