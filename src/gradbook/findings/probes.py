@@ -50,7 +50,7 @@ class Probe(Finding):
         room = min((like.difference - edge) ** 2 for edge in edges) - examples
         needed = math.ceil(self.replicates * inside**2 / room) if room > 0 else 0
         if not self.replicates < needed <= 1000:
-            return " More draws alone would not tell."
+            return " More draws alone would not tell, more examples might."
         return f" If it stays so, about {needed} draws an arm would tell."
 
 
@@ -88,21 +88,16 @@ class Lab:
     async def before(self) -> Draws:
         """Draws of the prompt that the step began with."""
         what = replace(self.bench.case.scorable(self.step, self.split), prompt=self.step.prompt)
-        drawn = await together(self.bench.right(what, self.split, number) for number in self._numbers)
+        drawn = await together(self.bench.right(what, self.split, number) for number in self.numbers(1))
         return _told(np.array(drawn))
 
-    async def draws(self, arm: Step) -> Draws:
-        """Draws of an arm, or of the step itself."""
-        return _told(await self.bench.draws(arm, self.fresh_from, self.split, self._numbers))
+    async def draws(self, arm: Step, place: int = 0) -> Draws:
+        """Draws of the step itself, or of an arm in another place, from 2."""
+        return _told(await self.bench.draws(arm, self.fresh_from, self.split, self.numbers(place)))
 
-    def prompts(self, arm: Step) -> list[str]:
-        """What the draws of an arm end with."""
-        drawn = self.bench.case.replicates(arm, self.fresh_from)
-        return [drawn[number].chosen_prompt for number in self._numbers]
-
-    @property
-    def _numbers(self) -> range:
-        return range(1, self.replicates + 1)
+    def numbers(self, place: int) -> range:
+        """The draws of an arm: no two arms share a number, so that those which come to the same prompt answer independently too."""
+        return range(1000 * place + 1, 1000 * place + 1 + self.replicates)
 
     @property
     def own(self) -> dict[str, Any]:
@@ -237,7 +232,7 @@ async def sign(
     if lost == len(here.critiques):
         why = next((c.why for c in getattr(arm, stage) if c.why), "the model wrote nothing")
         raise CaseError(f"no critique of step {here.step.id} could be negated, so its sign cannot be probed: {why}")
-    before, critiques, negated = await together([here.before(), here.draws(here.step), here.draws(arm)])
+    before, critiques, negated = await together([here.before(), here.draws(here.step), here.draws(arm, 2)])
     return here.record(Sign(**here.own, before=before, critiques=critiques, negated=negated, lost=lost))
 
 

@@ -78,29 +78,30 @@ class StepSize(Probe):
         """Whether it holds by the score."""
         if self.score_rise[0].verdict == "equivalent":
             return "does not hold"
-        helps = self.helps.these
+        found, helps = self.score, self.helps.these
         way = (helps.low > 0) - (helps.high < 0)
-        if self.score.p > ALPHA or not way:
+        if found.p > ALPHA or not way:
             return "cannot tell"
-        return "holds" if self.score.tau * way > 0 else "does not hold"
+        return "holds" if found.tau * way > 0 else "does not hold"
 
     @property
     def by_distance(self) -> Property:
         """Whether it holds by the distance."""
-        if self.distance_rise.high < self.margin or (self.distance.p <= ALPHA and self.distance.tau < 0):
+        found = self.distance
+        if self.distance_rise.high < self.margin or (found.p <= ALPHA and found.tau < 0):
             return "does not hold"
-        return "holds" if self.distance.p <= ALPHA else "cannot tell"
+        return "holds" if found.p <= ALPHA else "cannot tell"
 
     def __str__(self) -> str:
-        these, like = self.score_rise
+        (these, like), score = self.score_rise, self.score
         said = (
-            f"{self.verdict}, by the {self.by}: from {STRENGTHS[0]} to {STRENGTHS[-1]} the score rises by {like}, {self.score}, and the "
+            f"{self.verdict}, by the {self.by}: from {STRENGTHS[0]} to {STRENGTHS[-1]} the score rises by {like}, {score}, and the "
             f"share of words that change by {self.distance_rise}, {self.distance}; all strengths together move the score by "
             f"{self.helps.these}."
         )
         if self.verdict != "cannot tell" or self.by != "score":
             return said
-        if self.score.p > ALPHA:
+        if score.p > ALPHA:
             edges = (0.0, math.copysign(self.margin, these.difference))  # told from nothing, or told to be nothing that matters
             return said + self._price(these, these, max(edges, key=lambda edge: abs(these.difference - edge)))
         return f"{said} Which way they move it is not shown."
@@ -133,8 +134,9 @@ async def step_size(
 
     async def arm(strength: int, word: str) -> tuple[Draws, tuple[float, ...]]:
         changes = (edits.strength(stage, strength, example=c.example, index=c.index) for c in here.critiques)
-        made = await here.bench.arm(f"critiques to be followed {word}", *changes)
-        return await here.draws(made), tuple(moved(here.step.prompt, prompt) for prompt in here.prompts(made))
+        made, place = await here.bench.arm(f"critiques to be followed {word}", *changes), 2 + strength
+        draws, drawn = await here.draws(made, place), case.replicates(made, here.fresh_from)
+        return draws, tuple(moved(here.step.prompt, drawn[number].chosen_prompt) for number in here.numbers(place))
 
     before, *arms = await together([here.before(), *(arm(*each) for each in enumerate(STRENGTHS))])
     strengths, distances = zip(*arms, strict=True)

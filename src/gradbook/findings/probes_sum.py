@@ -88,14 +88,14 @@ class Additivity(Probe):
         additive, order = self.words
         total = f"{100 * self.total:+.1f}".replace("-", "−")
         said = (
-            f"{self.verdict}: together the critiques move the score by {self.joint.like_these}, one at a time by {total} points in all; "
-            f"the difference is {like} (that they add up {additive})."
+            f"{self.verdict} (that they add up: {additive}; in any order: {order}): together the critiques move the score by "
+            f"{self.joint.like_these}, one at a time by {total} points in all; the difference is {like}."
         )
         if additive == "cannot tell":
             said += self._price(these, like, self.margin, -self.margin)
         if (turned := self.order) is None:
             return f"{said} The other way round they read the same."
-        said += f" The other way round the score is {turned.like_these} away (that order does nothing {order})."
+        said += f" The other way round the score is {turned.like_these} away."
         return said + (self._price(turned.these, turned.like_these, self.margin, -self.margin) if order == "cannot tell" else "")
 
 
@@ -118,10 +118,10 @@ async def additivity(
     if turned := _turned(here):
         arms[BACKWARDS] = turned
 
-    async def arm(name: str, changes: list[Edit]) -> Draws:
-        return await here.draws(await here.bench.arm(name, *changes))
+    async def arm(place: int, name: str) -> Draws:
+        return await here.draws(await here.bench.arm(name, *arms[name]), place)
 
-    before, joint, *drawn = await together([here.before(), here.draws(here.step), *(arm(*each) for each in arms.items())])
+    before, joint, *drawn = await together([here.before(), here.draws(here.step), *(arm(*each) for each in enumerate(arms, start=2))])
     alone, backwards = tuple(drawn[: len(here.critiques)]), drawn[-1] if turned else ()
     names = tuple(_alone(here))
     return here.record(Additivity(**here.own, before=before, names=names, alone=alone, together=joint, backwards=backwards))

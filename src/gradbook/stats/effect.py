@@ -144,7 +144,7 @@ class Estimate:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")  # no minus before nothing
 
 
 @dataclass(frozen=True)
