@@ -78,9 +78,9 @@ class StepSize(Probe):
         """Whether it holds by the score."""
         if self.score_rise[0].verdict == "equivalent":
             return "does not hold"
-        found, helps = self.score, self.helps.these
+        helps = self.helps.these
         way = (helps.low > 0) - (helps.high < 0)
-        if found.p > ALPHA or not way:
+        if not way or (found := self.score).p > ALPHA:
             return "cannot tell"
         return "holds" if found.tau * way > 0 else "does not hold"
 

@@ -65,7 +65,7 @@ class Additivity(Probe):
     @property
     def order(self) -> Effect | None:
         """What the other order does; None where there is none."""
-        return effect(self.together, self.backwards, self.margin, ALPHA / 2) if self.backwards else None
+        return effect(self.together, self.backwards, self.margin, ALPHA / 2) if len(self.backwards) else None
 
     @property
     def words(self) -> tuple[Property, Property]:
