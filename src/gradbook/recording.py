@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import ValidationError
 
-from gradbook import comparing, settings, tables
+from gradbook import asking, comparing, findings, settings, tables
 from gradbook.edits import superseded
 from gradbook.errors import CaseError, MethodError
 from gradbook.events import Found
 from gradbook.files import Folder
-from gradbook.findings import KINDS, Finding
 from gradbook.journal import NAME, Journal, ScoreEntry, State
 from gradbook.ledger import Ledger, Work
 from gradbook.loop import Method
@@ -323,7 +321,7 @@ class Recording:
         """What the steps and scores that a finding stands on have cost; those of others too, where they share them."""
         return self._ledger.spent_on({*(("step", step) for step in found.steps), *(("score", question) for question in found.questions)})
 
-    at_once = 1
+    at_once: int | None = None
     """How many calls run at the same time, where there is a model to say so."""
 
     def _unfinished(self, work: Work) -> bool:
@@ -340,15 +338,9 @@ class Recording:
         """What was found, by its id, in the order in which it was."""
         return self._state.findings
 
-    def finding(self, id: str) -> Finding:
-        """What was found, as the record of its kind, with all its numbers; raises CaseError where there is none."""
-        if id not in self.found or self.found[id].kind not in KINDS:
-            raise CaseError(f"{self.path} holds no finding {id!r}; case.findings() lists those that there are")
-        found = self.found[id]
-        try:
-            return KINDS[found.kind].model_validate(found.result)
-        except ValidationError as error:
-            raise CaseError(f"{self.path / NAME} holds a finding {id} that cannot be read ({error.errors()[0]['msg'][:120]})") from None
+    finding, plan = asking.finding, asking.plan
+    noise, trace = asking.reading(findings.anoise), asking.reading(findings.atrace)
+    ablate, prevalence = asking.reading(findings.aablate), asking.reading(findings.aprevalence)
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 

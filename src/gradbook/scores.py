@@ -73,6 +73,11 @@ class Spent(Record):
             seconds=self.seconds + other.seconds,
         )
 
+    def __sub__(self, other: "Spent") -> "Spent":
+        cost = None if self.cost is None else self.cost - (other.cost or 0.0)
+        names = ("calls", "prompt_tokens", "completion_tokens", "unknown", "seconds")
+        return Spent(cost=cost, **{name: getattr(self, name) - getattr(other, name) for name in names})
+
     def __str__(self) -> str:
         unknown = f", usage unknown for {self.unknown:,} of them" if self.unknown else ""
         cost = f", cost {'at least ' * bool(self.unknown)}{self.cost:,.4f}" if self.cost else ""

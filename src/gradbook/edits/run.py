@@ -65,6 +65,17 @@ def branch(step: Step, changes: Sequence[Edit], new_id: int, task: Subject, meth
     return step.model_copy(update={"id": new_id, "origin": step.id, **own, **_kept(step, stage)})
 
 
+def preview(step: Step, edit: Edit, task: Subject, method: Method) -> str | None:
+    """What an edit would put in its place; None where a model will write it, or nothing will stand there.
+
+    Raises:
+        EditError: it names nothing in the step.
+    """
+    records = getattr(step, EDIT_STAGE[edit.field])
+    change = _resolved(edit, step, records)
+    return None if isinstance(change, Reword) else text_at(_apply(records, change, step, task, method), change)
+
+
 def replicate(step: Step, fresh_from: Stage, number: int, new_id: int) -> Step:
     """The step once more, with fresh draws of `fresh_from` and all after it, and no other change; `number` counts from 1.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradbook import edits
+from gradbook.errors import CaseError
 from gradbook.events import Found
 from gradbook.findings.base import Finding
 from gradbook.loop.stages import together
@@ -15,7 +16,7 @@ from gradbook.records import Answer, Edit, SplitName, Stage, Step, short_id
 
 if TYPE_CHECKING:
     from gradbook.case import Case
-    from gradbook.recording import Scorable
+    from gradbook.recording import Recording, Scorable
 
 Right = NDArray[np.bool_]
 """Whether an answer is right: draw × example, the examples in the order of their split."""
@@ -107,3 +108,26 @@ class Bench:
 def finding_id(kind: str, step: Step, split: SplitName | None = None, **asked: Any) -> str:
     """The id of a finding: the same question has the same."""
     return short_id(kind, step.id, split, asked)
+
+
+def reads_only(case: "Recording") -> bool:
+    """Whether nothing can be asked anew: of a recording, of a case without a model, or one that another has open."""
+    return case.read_only or not getattr(case, "models", None)
+
+
+def recorded(bench: Bench, kind: type[_F]) -> _F | None:
+    """What is on record, for a case that can make nothing; None for one that can.
+
+    Raises:
+        CaseError: nothing can be made and nothing is on record.
+    """
+    case = bench.case
+    if not reads_only(case):
+        return None
+    found = case.finding(bench.id) if bench.id in case.found else None
+    if isinstance(found, kind):
+        return found
+    why = case.read_only_because or "it is open without a model"
+    where = f" on {bench.split}" if bench.split else ""
+    asked = kind.kind.replace("_", " ")
+    raise CaseError(f"{case.path} has no such {asked} of step {bench.step.id}{where} on record, and none can be made, since {why}")

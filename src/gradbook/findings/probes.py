@@ -6,17 +6,20 @@ and wrong with a probability of at most `ALPHA`, whatever is true.
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from gradbook import edits
+from gradbook import background, edits
+from gradbook.costs import Calls, answers, run_again, times
 from gradbook.errors import CaseError
-from gradbook.findings.base import Calls, Finding, Property, answers, run_again, times
-from gradbook.findings.bench import Bench, Right
+from gradbook.findings.base import Finding, Property
+from gradbook.findings.bench import Bench, Right, recorded
 from gradbook.loop.stages import together
 from gradbook.records import SPLITS, STAGES, Critique, SplitName, Stage, Step
 from gradbook.stats import Effect, Estimate, effect
+from gradbook.stats.effect import MOST_REPLICATES
 
 if TYPE_CHECKING:
     from gradbook.case import Case
@@ -25,23 +28,38 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 NEGATED = "critiques negated"
 Critiques = Literal["prompt_critique", "output_critique"]
-Draws = tuple[tuple[int, ...], ...]
+Draws = tuple[tuple[Annotated[int, Field(ge=0, le=1)], ...], ...]
 """Draw × example: 1 where the answer is right."""
-MOST = 100
-"""Draws an arm."""
-_P = TypeVar("_P", bound="Probe")
 
 
 class Probe(Finding):
-    """What all probes of critiques keep: `before` are draws of the prompt that the step began with, which answers afresh in each."""
+    """What all probes of critiques keep: `before` are draws of the prompt that the step began with, which answers afresh in each.
+
+    `chosen_here` says that a selection has looked at the split, `kept_best` that the method keeps a rewrite only where it does best.
+    """
 
     stage: Critiques = "prompt_critique"
     before: Draws
+    chosen_here: bool = False
+    kept_best: bool = False
+
+    def same_shape(self, *arms: Draws) -> None:
+        """Refuse arms that have not the draws and examples of the prompt before: a journal may come from a stranger."""
+        shapes = {(len(arm), *map(len, arm)) for arm in (self.before, *arms)}
+        if len(shapes) != 1 or min(min(shape) for shape in shapes) < 2 or len(set(*(shape[1:] for shape in shapes))) != 1:
+            raise ValueError("a probe needs all its arms, with two or more draws each of the same two or more examples")
 
     @property
     def replicates(self) -> int:
         """Draws an arm."""
         return len(self.before)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What makes it mean less."""
+        looked = "A selection has looked at this split, so its luck is part of the scores: see the test split."
+        kept = "The method keeps a rewrite only where it does best on the validation split, so what harms is hardly seen here."
+        return (looked,) * self.chosen_here + (kept,) * self.kept_best
 
     def _price(self, these: Estimate, like: Estimate, *edges: float) -> str:
         """How many draws an arm would tell on which side of the nearest edge the value is, if it stays what it is."""
@@ -49,7 +67,7 @@ class Probe(Finding):
         examples = max(((like.high - like.low) / 2) ** 2 - inside**2, 0.0)
         room = min((like.difference - edge) ** 2 for edge in edges) - examples
         needed = math.ceil(self.replicates * inside**2 / room) if room > 0 else 0
-        if not self.replicates < needed <= 1000:
+        if not self.replicates < needed <= 10 * MOST_REPLICATES:
             return " More draws alone would not tell, more examples might."
         return f" If it stays so, about {needed} draws an arm would tell."
 
@@ -75,16 +93,6 @@ class Lab:
         """The stage that each draw begins with."""
         return STAGES[STAGES.index(self.stage) + 1]
 
-    def on_record(self, kind: type[_P]) -> _P | None:
-        """What is on record, for a case that can make nothing; None for one that can."""
-        case = self.bench.case
-        if not case.read_only and case.models:
-            return None
-        if self.bench.id in case.found:
-            return cast(_P, case.finding(self.bench.id))
-        what, why = kind.title.lower(), case.read_only_because or "it is open without a model"
-        raise CaseError(f"{case.path} holds no {what} of step {self.step.id} on {self.split}, and none can be made, since {why}")
-
     async def before(self) -> Draws:
         """Draws of the prompt that the step began with."""
         what = replace(self.bench.case.scorable(self.step, self.split), prompt=self.step.prompt)
@@ -102,11 +110,10 @@ class Lab:
     @property
     def own(self) -> dict[str, Any]:
         """What every record begins with."""
-        return {"step": self.step.id, "split": self.split, "margin": self.margin, "stage": self.stage}
-
-    def record(self, found: _P, **params: Any) -> _P:
-        """Journal what was found."""
-        return self.bench.record(found, margin=self.margin, replicates=self.replicates, **params)
+        case, step = self.bench.case, self.step
+        looked = self.split == "validation" and case.chosen_on_validation(step)
+        known = {"step": step.id, "split": self.split, "margin": self.margin, "stage": self.stage}
+        return known | {"chosen_here": looked, "kept_best": case.method_of(step).validates}
 
     def calls(self, arms: int, itself: bool = True) -> Calls:
         """How many calls the draws make at most: of so many arms, which are run to their end first, of the step itself, of the prompt."""
@@ -121,18 +128,18 @@ def lab(
     """Set up a probe, and refuse what cannot be probed before anything is paid."""
     step, split = case[step], split or case.default_split(step)
     what = stage.replace("_", " ")
-    if not (2 <= replicates <= MOST and 0 < margin < 1):
-        raise CaseError(f"a probe takes 2 to {MOST} replicates and a margin between 0 and 1, not {replicates} and {margin:g}")
+    if not (2 <= replicates <= MOST_REPLICATES and 0 < margin < 1):
+        raise CaseError(f"a probe takes 2 to {MOST_REPLICATES} replicates and a margin between 0 and 1, not {replicates} and {margin:g}")
     if stage not in get_args(Critiques) or split not in SPLITS or len(case.task.split(split)) < 2:
         raise CaseError(f"a probe takes prompt_critique or output_critique and a split of two examples or more, not {stage} and {split}")
     if stage not in step.stages:
-        raise CaseError(f"step {step.id} has no {what}s, since its update makes none: there is nothing to probe")
+        raise CaseError(f"step {step.id} makes no {what}s, so there is nothing to probe")
     if not step.done:
         raise CaseError(f"step {step.id} is not done; run its stages first")
     if not (critiques := whole(step, stage)):
-        raise CaseError(f"step {step.id} has no {what} that can be followed: there is nothing to probe")
+        raise CaseError(f"step {step.id} has no {what} that can be followed, so there is nothing to probe")
     bench = Bench(cast("Case", case), kind.kind, step, split, stage=stage)
-    known = cast(Probe, case.finding(bench.id)).replicates if bench.id in case.found else 0
+    known = len(case.found[bench.id].result.get("before", ())) if bench.id in case.found else 0
     return Lab(bench, stage, split, margin, critiques, max(replicates, known))
 
 
@@ -157,9 +164,9 @@ class Sign(Probe):
     ways, which share alpha.
     """
 
-    kind: ClassVar[str] = "sign"
-    title: ClassVar[str] = "Sign"
-    hypothesis: ClassVar[str] = (
+    kind = "sign"
+    title = "Sign"
+    hypothesis = (
         "As a gradient has a sign, negated critiques do the opposite: they move the score the other way, or at least leave it lower than "
         "the critiques as they are, by more than the margin."
     )
@@ -167,6 +174,17 @@ class Sign(Probe):
     critiques: Draws
     negated: Draws
     lost: int = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Sign":
+        self.same_shape(self.critiques, self.negated)
+        return self
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What makes it mean less."""
+        lost = f"Of the negations {self.lost} could not be used, and nothing was made of them."
+        return (*super().remarks, *[lost] * bool(self.lost))
 
     @property
     def as_they_are(self) -> Effect:
@@ -199,7 +217,7 @@ class Sign(Probe):
         return said + (self._price(self.apart.these, apart, self.margin) if self.verdict == "cannot tell" else "")
 
 
-async def sign(
+async def asign(
     case: "Case",
     step: Step | int,
     *,
@@ -225,15 +243,20 @@ async def sign(
         ModelError: a call failed; what had finished is kept, and asking again goes on from there.
     """
     here = lab(case, Sign, step, stage, split, replicates, margin)
-    if (known := here.on_record(Sign)) is not None:
-        return known
-    arm = await here.bench.arm(NEGATED, *(edits.negate(stage, example=c.example, index=c.index) for c in here.critiques))
-    lost = len(here.critiques) - len(whole(arm, stage))
+    known = recorded(here.bench, Sign)
+    return await background.here(_sign(here)) if known is None else known
+
+
+async def _sign(here: Lab) -> Sign:
+    changes = [edits.negate(here.stage, example=c.example, index=c.index) for c in here.critiques]
+    arm = await here.bench.arm(NEGATED, *changes)
+    lost = len(here.critiques) - len(whole(arm, here.stage))
     if lost == len(here.critiques):
-        why = next((c.why for c in getattr(arm, stage) if c.why), "the model wrote nothing")
+        why = next((c.why for c in getattr(arm, here.stage) if c.why), "the model wrote nothing")
         raise CaseError(f"no critique of step {here.step.id} could be negated, so its sign cannot be probed: {why}")
     before, critiques, negated = await together([here.before(), here.draws(here.step), here.draws(arm, 2)])
-    return here.record(Sign(**here.own, before=before, critiques=critiques, negated=negated, lost=lost))
+    found = Sign(**here.own, before=before, critiques=critiques, negated=negated, lost=lost)
+    return here.bench.record(found, margin=here.margin, replicates=here.replicates)
 
 
 def sign_calls(

@@ -1,16 +1,19 @@
 """The step size of critiques: dose and response."""
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from gradbook import edits
+from gradbook import background, edits
+from gradbook.costs import Calls
 from gradbook.diff import segments
 from gradbook.edits.words import STRENGTHS
 from gradbook.errors import CaseError
-from gradbook.findings.base import Calls, Property
-from gradbook.findings.probes import ALPHA, Critiques, Draws, Probe, lab
+from gradbook.findings.base import Property
+from gradbook.findings.bench import recorded
+from gradbook.findings.probes import ALPHA, Critiques, Draws, Lab, Probe, lab
 from gradbook.loop.stages import together
 from gradbook.records import SplitName, Step
 from gradbook.stats import Effect, Estimate, Trend, contrast, effect, rise, slopes, trend
@@ -32,16 +35,30 @@ class StepSize(Probe):
     strength and distance is above none, *does not hold* where it is below, or the rise of the distance is less than the margin.
     """
 
-    kind: ClassVar[str] = "step_size"
-    title: ClassVar[str] = "Step size"
-    hypothesis: ClassVar[str] = (
+    kind = "step_size"
+    title = "Step size"
+    hypothesis = (
         "As a gradient is followed by steps of a size, the more strongly the critiques are to be followed, the further they move the score "
         "the way they move it, and the further the prompt moves."
     )
 
     strengths: tuple[Draws, ...]
-    distances: tuple[tuple[float, ...], ...]
+    distances: tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...]
     by: By = "score"
+
+    @model_validator(mode="after")
+    def _whole(self) -> "StepSize":
+        self.same_shape(*self.strengths)
+        if len(self.strengths) != len(STRENGTHS) or [len(moved) for moved in self.distances] != [self.replicates] * len(STRENGTHS):
+            raise ValueError("a step size needs draws at each strength, and a distance for each")
+        return self
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What makes it mean less."""
+        helps = self.helps.these
+        unsure = "The critiques are not shown to help or to harm, so which way the score should go is not known."
+        return (*super().remarks, *[unsure] * (helps.low <= 0 <= helps.high))
 
     @property
     def score(self) -> Trend:
@@ -107,7 +124,7 @@ class StepSize(Probe):
         return f"{said} Which way they move it is not shown."
 
 
-async def step_size(
+async def astep_size(
     case: "Case",
     step: Step | int,
     *,
@@ -121,26 +138,29 @@ async def step_size(
 
     Args:
         by: whether the score decides, or the share of words that change; both are measured.
-        case, step, stage, split, replicates, margin: as in `sign`; the margin is also one of the share of words.
+        case, step, stage, split, replicates, margin: as in `asign`; the margin is also one of the share of words.
 
     Raises:
-        CaseError, ModelError: as in `sign`.
+        CaseError, ModelError: as in `asign`.
     """
     if by not in ("score", "distance"):
         raise CaseError(f"a step size is judged by 'score' or by 'distance', not by {by!r}")
     here = lab(case, StepSize, step, stage, split, replicates, margin)
-    if (known := here.on_record(StepSize)) is not None:
-        return known
+    known = recorded(here.bench, StepSize)
+    return await background.here(_step_size(here, by)) if known is None else known
 
+
+async def _step_size(here: Lab, by: By) -> StepSize:
     async def arm(strength: int, word: str) -> tuple[Draws, tuple[float, ...]]:
-        changes = (edits.strength(stage, strength, example=c.example, index=c.index) for c in here.critiques)
+        changes = [edits.strength(here.stage, strength, example=c.example, index=c.index) for c in here.critiques]
         made, place = await here.bench.arm(f"critiques to be followed {word}", *changes), 2 + strength
-        draws, drawn = await here.draws(made, place), case.replicates(made, here.fresh_from)
+        draws, drawn = await here.draws(made, place), here.bench.case.replicates(made, here.fresh_from)
         return draws, tuple(moved(here.step.prompt, drawn[number].chosen_prompt) for number in here.numbers(place))
 
     before, *arms = await together([here.before(), *(arm(*each) for each in enumerate(STRENGTHS))])
     strengths, distances = zip(*arms, strict=True)
-    return here.record(StepSize(**here.own, before=before, strengths=strengths, distances=distances, by=by), by=by)
+    found = StepSize(**here.own, before=before, strengths=strengths, distances=distances, by=by)
+    return here.bench.record(found, margin=here.margin, replicates=here.replicates, by=by)
 
 
 def step_size_calls(
@@ -153,7 +173,7 @@ def step_size_calls(
     margin: float = 0.05,
     by: By = "score",
 ) -> Calls:
-    """How many calls `step_size` makes at most."""
+    """How many calls `astep_size` makes at most."""
     return lab(case, StepSize, step, stage, split, replicates, margin).calls(arms=len(STRENGTHS), itself=False)
 
 

@@ -1,16 +1,19 @@
 """Additivity and order of critiques: one at a time, together, and the other way round."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import model_validator
 
-from gradbook import edits
+from gradbook import background, edits
+from gradbook.costs import Calls
 from gradbook.errors import CaseError
-from gradbook.findings.base import Calls, Property
+from gradbook.findings.base import Property
+from gradbook.findings.bench import recorded
 from gradbook.findings.probes import ALPHA, Draws, Lab, Probe, lab
 from gradbook.loop.stages import together
 from gradbook.records import Edit, SplitName, Step
-from gradbook.stats import Effect, Estimate, contrast, effect
+from gradbook.stats import Effect, Estimate, contrast, effect, points
 
 if TYPE_CHECKING:
     from gradbook.case import Case
@@ -29,9 +32,9 @@ class Additivity(Probe):
     like these. The two share alpha.
     """
 
-    kind: ClassVar[str] = "additivity"
-    title: ClassVar[str] = "Additivity and order"
-    hypothesis: ClassVar[str] = (
+    kind = "additivity"
+    title = "Additivity and order"
+    hypothesis = (
         "As gradients add up, in whatever order, the critiques together do what they do one at a time, added up, and the other way round "
         "they do the same, each within the margin."
     )
@@ -40,6 +43,20 @@ class Additivity(Probe):
     alone: tuple[Draws, ...]
     together: Draws
     backwards: Draws = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Additivity":
+        self.same_shape(*self.alone, self.together, *[self.backwards] * bool(self.backwards))
+        if not 2 <= len(self.alone) == len(self.names) == len(set(self.names)):
+            raise ValueError("a sum needs two critiques or more, each with its name and draws")
+        return self
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What makes it mean less."""
+        end = float(np.mean(self.before)) + self.total
+        ceiling = f"The single effects add up to a score of {end:.0%}, which there cannot be: the bound alone breaks the sum."
+        return (*super().remarks, *[ceiling] * (not 0 <= end <= 1))
 
     @property
     def singles(self) -> dict[str, Effect]:
@@ -86,10 +103,9 @@ class Additivity(Probe):
     def __str__(self) -> str:
         these, like = self.beyond
         additive, order = self.words
-        total = f"{100 * self.total:+.1f}".replace("-", "−")
         said = (
             f"{self.verdict} (that they add up: {additive}; in any order: {order}): together the critiques move the score by "
-            f"{self.joint.like_these}, one at a time by {total} points in all; the difference is {like}."
+            f"{self.joint.like_these}, one at a time by {points(self.total)} points in all; the difference is {like}."
         )
         if additive == "cannot tell":
             said += self._price(these, like, self.margin, -self.margin)
@@ -99,38 +115,41 @@ class Additivity(Probe):
         return said + (self._price(turned.these, turned.like_these, self.margin, -self.margin) if order == "cannot tell" else "")
 
 
-async def additivity(
+async def aadditivity(
     case: "Case", step: Step | int, *, split: SplitName | None = None, replicates: int = 5, margin: float = 0.05
 ) -> Additivity:
     """Follow the prompt critiques of a step one at a time, together, and the other way round: do their effects add up, in any order?
 
     Args:
-        case, step, split, replicates, margin: as in `sign`.
+        case, step, split, replicates, margin: as in `asign`.
 
     Raises:
-        CaseError: as in `sign`, or the step has one prompt critique only.
-        ModelError: as in `sign`.
+        CaseError: as in `asign`, or the step has one prompt critique only.
+        ModelError: as in `asign`.
     """
     here = _several(case, step, split, replicates, margin)
-    if (known := here.on_record(Additivity)) is not None:
-        return known
-    arms = {f"{name} alone": changes for name, changes in _alone(here).items()}
-    if turned := _turned(here):
-        arms[BACKWARDS] = turned
+    known = recorded(here.bench, Additivity)
+    return await background.here(_additivity(here)) if known is None else known
 
-    async def arm(place: int, name: str) -> Draws:
-        return await here.draws(await here.bench.arm(name, *arms[name]), place)
 
-    before, joint, *drawn = await together([here.before(), here.draws(here.step), *(arm(*each) for each in enumerate(arms, start=2))])
-    alone, backwards = tuple(drawn[: len(here.critiques)]), drawn[-1] if turned else ()
-    names = tuple(_alone(here))
-    return here.record(Additivity(**here.own, before=before, names=names, alone=alone, together=joint, backwards=backwards))
+async def _additivity(here: Lab) -> Additivity:
+    alone, turned = _alone(here), _turned(here)
+    arms = [(f"{name} alone", changes) for name, changes in alone.items()] + [(BACKWARDS, turned)] * bool(turned)
+
+    async def arm(place: int, name: str, changes: list[Edit]) -> Draws:
+        return await here.draws(await here.bench.arm(name, *changes), place)
+
+    made = (arm(place, *each) for place, each in enumerate(arms, start=2))
+    before, joint, *drawn = await together([here.before(), here.draws(here.step), *made])
+    backwards = drawn.pop() if turned else ()
+    found = Additivity(**here.own, before=before, names=tuple(alone), alone=tuple(drawn), together=joint, backwards=backwards)
+    return here.bench.record(found, margin=here.margin, replicates=here.replicates)
 
 
 def additivity_calls(
     case: "Recording", step: Step | int, *, split: SplitName | None = None, replicates: int = 5, margin: float = 0.05
 ) -> Calls:
-    """How many calls `additivity` makes at most."""
+    """How many calls `aadditivity` makes at most."""
     here = _several(case, step, split, replicates, margin)
     return here.calls(arms=len(here.critiques) + bool(_turned(here)))
 

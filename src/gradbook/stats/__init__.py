@@ -4,8 +4,8 @@ On SciPy's special functions: `scipy.stats` takes a second to import, for which 
 """
 
 from gradbook.stats.components import Components, components
-from gradbook.stats.effect import Effect, Estimate, Verdict, contrast, effect
-from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
+from gradbook.stats.effect import Effect, Estimate, Verdict, contrast, effect, points
+from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, wilson
 from gradbook.stats.prevalence import Prevalence, prevalence
 from gradbook.stats.screening import Worth, confirm, removals, screen
 from gradbook.stats.trend import Trend, rise, slopes, trend
@@ -25,7 +25,7 @@ __all__ = [
     "mean_interval",
     "mean_of_shares",
     "paired_p",
-    "prediction_interval",
+    "points",
     "prevalence",
     "removals",
     "rise",

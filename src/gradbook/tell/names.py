@@ -1,8 +1,9 @@
 """What a step is in a few words, where its prompt comes from, what was changed on the way to it, and what it is compared with."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gradbook.edits import text_at
+from gradbook.edits import code, text_at
 from gradbook.edits.words import STRENGTHS
 from gradbook.loop import Method
 from gradbook.loop.table import EDIT_STAGE
@@ -119,6 +120,11 @@ def past_read(rec: "Recording", step: Step) -> str:
         past.append(at)
     seen = [before.id for before in past if before.prompt_critique]
     return f"The rewrite also saw the prompt critiques of {of_steps(seen)} (momentum)." if seen else ""
+
+
+def perturbing(origin: int, edits: Iterable[Edit]) -> str:
+    """The line of Python that makes a branch."""
+    return f"branch = case.perturb({origin}, {', '.join(map(code, edits))})"
 
 
 # --- what it is compared with ------------------------------------------------------------------------------------------------

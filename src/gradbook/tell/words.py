@@ -8,6 +8,7 @@ from typing import Any, Literal
 from gradbook.diff import segments
 from gradbook.metrics import Mean, Share
 from gradbook.records import Stage
+from gradbook.stats import points as points
 from gradbook.tell.overviews import Figure
 from gradbook.tell.views import Segment, Words
 

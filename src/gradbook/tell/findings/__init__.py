@@ -1,92 +1,56 @@
 """What was found about a step, in frozen views: one for every kind of finding, so that one panel and one section lay all of them out.
 
-To tell a kind: a module here with a function that takes the recording and the record of its kind, and a row in `_TELLERS`.
+To tell a kind: a module here with a function of the recording (None for a finding that tells itself alone) and the record of its kind,
+and a row in `_TELLERS`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from gradbook.findings import Finding
-from gradbook.tell.overviews import Figure
-from gradbook.tell.views import Words
+from gradbook.costs import plan
+from gradbook.errors import GradbookError
+from gradbook.findings import ASKS, Ask, Finding
+from gradbook.tell.findings.ablation import ablate
+from gradbook.tell.findings.noise import noise
+from gradbook.tell.findings.prevalence import prevalence
+from gradbook.tell.findings.probes import additivity, sign, step_size
+from gradbook.tell.findings.trace import trace
+from gradbook.tell.findings.views import AskView, FindingView, FoundRow
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
 
+__all__ = ["AskView", "FindingView", "FoundRow", "asks", "finding"]
 
-@dataclass(frozen=True, slots=True)
-class BarView:
-    """A row of a picture: a value with its interval (both shares, drawn in points; None where there is none), and what it says in words.
-
-    `tone` is "good", "bad" or "quiet" (what is not told from nothing); `group` is the heading that it stands under, "" for none.
-    """
-
-    label: str
-    value: float
-    low: float | None
-    high: float | None
-    text: str
-    tone: Literal["good", "bad", "quiet"] = "quiet"
-    group: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class GridView:
-    """A table: heads, rows of figures, and a caption."""
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[Figure, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SectionView:
-    """A section of a prompt in its place: its text, what it is worth in words, how strong that is to be shown (-1 harms … 1 helps), and
-    whose words it carries ("step 3, prompt critique of train-5")."""
-
-    text: str
-    worth: str
-    shade: float
-    verdict: str
-    origins: tuple[str, ...] = ()
-    steps: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class FindingView:
-    """A finding as a panel or a section shows it, from top to bottom.
-
-    `asked` says what was done and what was expected, with the margin, `verdict` is the word, `sentence` what was found. `shares` (name, share) are
-    drawn as one bar, `bars` below each other about zero. `sections` are a prompt in place. `remarks` say what makes the numbers mean less.
-    """
-
-    id: str
-    kind: str
-    title: str
-    step: int
-    split: str
-    asked: str
-    verdict: str
-    good: bool | None
-    sentence: str
-    shares: tuple[tuple[str, float], ...] = ()
-    bars: tuple[BarView, ...] = ()
-    axis: str = ""
-    sections: tuple[SectionView, ...] = ()
-    grids: tuple[GridView, ...] = ()
-    remarks: tuple[str, ...] = ()
-    words: Words = ()
-    spent: str = ""
-    code: str = ""
-
-
-_TELLERS: dict[str, Callable[["Recording", Any], FindingView]] = {}
+_TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {
+    "noise": noise,
+    "trace": trace,
+    "ablate": ablate,
+    "prevalence": prevalence,
+    "sign": sign,
+    "step_size": step_size,
+    "additivity": additivity,
+}
 """What tells the record of each kind."""
 
 
-def finding(rec: "Recording", found: Finding) -> FindingView:
-    """What was found, to be laid out."""
+def finding(rec: "Recording | None", found: Finding) -> FindingView:
+    """What was found, to be laid out; with its recording, also what it cost."""
     told = _TELLERS[found.kind](rec, found)
-    event = rec.found.get(found.id)
-    return told if event is None else replace(told, spent=str(rec.spent_for(event)))
+    told = replace(told, sentence=told.sentence[:1].upper() + told.sentence[1:])
+    event = rec.found.get(found.id) if rec else None
+    return told if rec is None or event is None else replace(told, spent=str(rec.spent_for(event)))
+
+
+def asks(rec: "Recording", step: int, locked: str = "") -> tuple[AskView, ...]:
+    """What can be asked of a step, with its price; `locked` says why nothing can be run."""
+    return tuple(_ask(rec, kind, ask, step, locked) for kind, ask in ASKS.items())
+
+
+def _ask(rec: "Recording", kind: str, ask: Ask, step: int, locked: str) -> AskView:
+    try:
+        price, closed = f"{plan(rec, ask.calls(rec, rec[step]))}.", bool(locked)
+    except GradbookError as error:
+        price, closed = f"Not here: {error}", True
+    return AskView(kind, ask.record.title, ask.record.hypothesis, price, closed)
