@@ -7,7 +7,7 @@ gb.Stepper(case)
 
 from typing import TYPE_CHECKING, Any
 
-from gradbook import edits, presets, tasks
+from gradbook import edits, presets, probes, tasks
 from gradbook.case import Case
 from gradbook.effects import Effect
 from gradbook.errors import GradbookError
@@ -35,6 +35,7 @@ __all__ = [
     "connect",
     "edits",
     "presets",
+    "probes",
     "recut",
     "sections",
     "tasks",

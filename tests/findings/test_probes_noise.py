@@ -5,7 +5,7 @@ import pytest
 import gradbook as gb
 from gradbook import background
 from gradbook.errors import CaseError
-from gradbook.findings.probes_noise import BatchNoise, effective, noise
+from gradbook.findings.probes_noise import BatchNoise, effective
 from gradbook.tell.findings import finding
 from small import reply, small_task
 from stub import Stub
@@ -25,7 +25,7 @@ def open_case(stub, path, **settings):
 
 
 def ask(case, step, **more):
-    return background.run(noise(case, step, **SMALL | more))
+    return background.run(anoise(case, step, **SMALL | more))
 
 
 # settings of the method, and calls of an arm by the size of its batch
@@ -72,9 +72,9 @@ def test_it_opens_again_for_no_call_and_goes_on_from_there(stub, tmp_path):
     assert ask(case, step) == more and len(stub.requests) == since, "asked for less, it gives what there is"
     case.close()
     for again in (gb.Recording(case.path), gb.Case(case.path)):
-        assert background.run(noise(again, 1, **SMALL)) == again.finding(found.id) == more
-        with pytest.raises(CaseError, match="holds no noise and batch size of step 1 on validation"):
-            background.run(noise(again, 1, **SMALL | {"sizes": (1, 2)}))
+        assert background.run(anoise(again, 1, **SMALL)) == again.finding(found.id) == more
+        with pytest.raises(CaseError, match="has no such batch noise of step 1 on validation"):
+            background.run(anoise(again, 1, **SMALL | {"sizes": (1, 2)}))
 
 
 def test_what_was_stopped_goes_on_and_asks_nothing_twice(tmp_path):
@@ -82,7 +82,7 @@ def test_what_was_stopped_goes_on_and_asks_nothing_twice(tmp_path):
         case = open_case(stub, tmp_path / "case")
         step = case.step()
         since = len(stub.requests)
-        first = background.submit(noise(case, step, **SMALL))
+        first = background.submit(anoise(case, step, **SMALL))
         stub.wait_for(since + 60)
         first.cancel()
         assert not case.found

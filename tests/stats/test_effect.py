@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, norm, ttest_ind
 
 from gradbook.errors import StatsError
-from gradbook.stats import effect
+from gradbook.stats import contrast, effect
 from gradbook.stats.effect import differences
 from gradbook.stats.looks import FIRST, level_of_look
 
@@ -186,3 +186,28 @@ def test_the_sentence_says_the_verdict_and_what_would_decide_it():
     assert "only replicates say" in str(effect(right(0, 1, 40), right(1, 1, 40)))
     few = effect(right(0, 3, 15, spread=0.2), right(1, 3, 15, spread=0.2), size=0.01)
     assert str(few).endswith("More draws alone will not show 1 points, nor more examples alone.")
+
+
+@given(seeds, st.integers(2, 6), st.integers(2, 6), st.integers(10, 40))
+def test_two_arms_against_each_other_are_a_contrast(seed, few, many, n):
+    before, after = right(seed, few, n), right(seed + 1, many, n, 0.7)
+    found = effect(before, after)
+    assert contrast([before, after], [-1, 1]) == (found.these, found.like_these)
+
+
+def test_a_sum_of_arms_errs_as_it_says():
+    """Two arms together against each alone, where they add up for examples like these, though not for each of them."""
+    rng, missed = np.random.default_rng(0), 0
+    for _ in range(400):
+        alone, both = 0.1 + 0.1 * rng.random((2, 60)), np.clip(rng.normal(0.3, 0.15, 60), 0, 0.5)
+        chance = [0.3 + lift for lift in (both, *alone, np.zeros(60))]
+        arms = [(rng.random((r, 60)) < p + 0.05 * rng.standard_normal((r, 1))) * 1.0 for p, r in zip(chance, (4, 5, 6, 5), strict=True)]
+        like = contrast(arms, [1, -1, -1, 1])[1]
+        missed += not like.low <= 0 <= like.high
+    assert missed <= 30
+
+
+@pytest.mark.parametrize("arms", [[[[1, 0]], [[1, 0], [1, 1]]], [[[1, 0], [1, 1]], [[1, 0, 1], [1, 1, 1]]], [[[1], [0]], [[1], [1]]]])
+def test_a_sum_takes_draws_of_the_same_examples(arms):
+    with pytest.raises(StatsError, match="two or more draws of the same two or more examples"):
+        contrast(arms, [1, -1])

@@ -13,9 +13,12 @@ from gradbook.findings.base import Calls, Finding, Plan
 from gradbook.findings.bench import Bench
 from gradbook.findings.noise import Noise, anoise, noise_calls
 from gradbook.findings.prevalence import PrevalenceCheck, aprevalence, prevalence_calls
+from gradbook.findings.probes import Sign, asign, sign_calls
 from gradbook.findings.probes_noise import BatchNoise
-from gradbook.findings.probes_noise import noise as batch_noise
+from gradbook.findings.probes_noise import anoise as abatch_noise
 from gradbook.findings.probes_noise import noise_calls as batch_noise_calls
+from gradbook.findings.probes_size import StepSize, astep_size, step_size_calls
+from gradbook.findings.probes_sum import Additivity, aadditivity, additivity_calls
 from gradbook.findings.section_map import SectionMap
 from gradbook.findings.trace import Trace, atrace, trace_calls
 
@@ -35,8 +38,14 @@ ASKS: dict[str, Ask] = {
     "trace": Ask(Trace, atrace, trace_calls),
     "ablate": Ask(SectionMap, aablate, ablate_calls),
     "prevalence": Ask(PrevalenceCheck, aprevalence, prevalence_calls),
-    "batch_noise": Ask(BatchNoise, batch_noise, batch_noise_calls),
+    "batch_noise": Ask(BatchNoise, abatch_noise, batch_noise_calls),
+    "sign": Ask(Sign, asign, sign_calls),
+    "step_size": Ask(StepSize, astep_size, step_size_calls),
+    "additivity": Ask(Additivity, aadditivity, additivity_calls),
 }
 """What can be asked, by its kind, in the order in which it is offered."""
 
-__all__ = ["ASKS", "Ask", "Bench", "Calls", "Finding", "Plan", "aablate", "anoise", "aprevalence", "atrace"]
+__all__ = [
+    "ASKS", "Ask", "Bench", "Calls", "Finding", "Plan", "aablate", "aadditivity", "abatch_noise", "anoise", "aprevalence", "asign",
+    "astep_size", "atrace",
+]  # fmt: skip

@@ -13,7 +13,7 @@ from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
-from gradbook import stats
+from gradbook import background, stats
 from gradbook.errors import CaseError
 from gradbook.findings.base import Calls, Finding, Property, times
 from gradbook.findings.base import answers as answering
@@ -94,7 +94,7 @@ def effective(size: int, train: int) -> float:
     return size * (train - 1) / (train - size)
 
 
-async def noise(
+async def anoise(
     case: "Case",
     step: Step | int,
     *,
@@ -128,6 +128,12 @@ async def noise(
     before = case.finding(bench.id) if bench.id in case.found else None
     if isinstance(before, BatchNoise):
         replicates, answers = max(replicates, before.replicates), max(answers, len(before.scores[0][0]))
+    return await background.here(_noise(bench, sizes, replicates, answers, margin))
+
+
+async def _noise(bench: Bench, sizes: tuple[int, ...], replicates: int, answers: int, margin: float) -> BatchNoise:
+    case, step = bench.case, bench.step
+    split = bench.split or case.default_split(step)
 
     async def one(size: int, number: int) -> tuple[bool, tuple[tuple[int, ...], ...]]:
         unlike = 1000 * size + number  # no two arms share a number, so that all they draw is their own
@@ -161,7 +167,7 @@ def noise_calls(
     answers: int = 2,
     margin: float = 0.5,
 ) -> Calls:
-    """How many calls `noise` makes at most."""
+    """How many calls `gb.probes.noise` makes at most."""
     sizes = tuple(sorted(sizes))
     _check(case, step, sizes, replicates, answers, margin)
     method, examples = case.method_of(step), sum(sizes)

@@ -18,6 +18,7 @@ effect that is not there in 7 %. A rare disaster among the draws is not seen in 
 examples turn, *equivalent* is wrong in up to one of seven worlds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -104,13 +105,19 @@ def _are_shares(scores: Array) -> bool:
 
 def differences(before: Array, after: Array) -> tuple[Difference, Difference]:
     """The difference for these examples and for examples like these; arrays (…, replicates, examples), the same examples in both."""
-    arms, n = (arm(before), arm(after)), before.shape[-1]
-    apart = arms[1].profile - arms[0].profile
-    value, one = apart.mean(-1), float(_are_shares(before) and _are_shares(after))
-    draws, dfs = [a.draw / a.replicates for a in arms], [a.replicates - 1 for a in arms]
-    answering = (arms[0].rest / arms[0].replicates + arms[1].rest / arms[1].replicates) / n
+    return contrasts((before, after), (-1.0, 1.0))
+
+
+def contrasts(scores: Sequence[Array], weights: Sequence[float]) -> tuple[Difference, Difference]:
+    """The sum of arms, each by its weight, for these examples and for examples like these; arrays as in `differences`."""
+    arms, n = [arm(one) for one in scores], scores[0].shape[-1]
+    apart = sum((w * a.profile for w, a in zip(weights, arms, strict=True)), start=np.zeros(()))
+    value, one = apart.mean(-1), max(w * w for w in weights) * all(map(_are_shares, scores))
+    draws = [w * w * a.draw / a.replicates for w, a in zip(weights, arms, strict=True)]
+    answering = sum(w * w * a.rest / a.replicates for w, a in zip(weights, arms, strict=True)) / n
     examples = np.maximum(((apart - value[..., None]) ** 2).sum(-1), one) / (n * (n - 1))
-    these, uncertain = draws[0] + draws[1], draws[0] ** 2 / dfs[0] + draws[1] ** 2 / dfs[1]
+    these = sum(draws, start=np.zeros(()))
+    uncertain = sum((d**2 / (a.replicates - 1) for d, a in zip(draws, arms, strict=True)), start=np.zeros(()))
     like = these + np.maximum(examples - answering, 0)
     return (
         Difference(value, these, _satterthwaite(these, uncertain)),
@@ -133,11 +140,12 @@ class Estimate:
     verdict: Verdict | None
 
     def __str__(self) -> str:
-        return f"{_points(self.difference)} points ({_points(self.low)} to {_points(self.high)}, p = {self.p:.2g})"
+        return f"{points(self.difference)} points ({points(self.low)} to {points(self.high)}, p = {self.p:.2g})"
 
 
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
+def points(share: float) -> str:
+    """A difference of shares in points."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")  # no minus before nothing
 
 
 @dataclass(frozen=True)
@@ -182,7 +190,7 @@ class Effect:
     def measured(self) -> str:
         """Both estimates in words, and from how many draws and examples."""
         if self.verdict is None:
-            return f"{_points(self.these.difference)} points, with one draw in an arm: only replicates say whether that is more than noise."
+            return f"{points(self.these.difference)} points, with one draw in an arm: only replicates say whether that is more than noise."
         drawn = f"{self.replicates[0]} and {self.replicates[1]} draws on {self.examples} examples"
         return f"{self.like_these} for examples like these, {self.these} for these; {drawn}."
 
@@ -238,7 +246,7 @@ def effect(
     Raises:
         StatsError: the arms have other examples, fewer than two of them, or a score that is no finite number.
     """
-    a, b = _scores(before, "before"), _scores(after, "after")
+    a, b = _scores(before, "before the edit"), _scores(after, "after the edit")
     if a.shape[1] != b.shape[1] or a.shape[1] < 2:
         raise StatsError(f"Both arms need the same two or more examples, but before has {a.shape[1]} and after {b.shape[1]}.")
     if not (margin > 0 and 0 < alpha < 0.5):
@@ -247,18 +255,37 @@ def effect(
     look = min(drawn) if until else None
     at, size = level(alpha, look), 2 * margin if size is None else size
     if min(drawn) < 2:
-        estimate = Estimate(float(b.mean() - a.mean()), -np.inf, np.inf, np.nan, None)
-        return Effect(estimate, estimate, margin, alpha, at, drawn, n, (np.nan, np.nan), (np.nan, np.nan), np.nan, size, bool(until))
+        single = Estimate(float(b.mean() - a.mean()), -np.inf, np.inf, np.nan, None)
+        return Effect(single, single, margin, alpha, at, drawn, n, (np.nan, np.nan), (np.nan, np.nan), np.nan, size, bool(until))
     arms, found = (arm(a), arm(b)), differences(a, b)
     spread, answering = [max(float(x.draw - x.rest / n), 0.0) ** 0.5 for x in arms], [float(x.rest) for x in arms]
     alone = answering[0] / drawn[0] + answering[1] / drawn[1]
     differing = max(float((arms[1].profile - arms[0].profile).var(ddof=1)) - alone, 0.0)
-    these, like = (_estimate(one, margin, alpha, look) for one in found)
+    these, like = (estimate(one, margin, alpha, look) for one in found)
     pairs = (spread[0], spread[1]), (answering[0], answering[1])
     return Effect(these, like, margin, alpha, at, drawn, n, *pairs, differing, size, bool(until))
 
 
-def _estimate(found: Difference, margin: float, alpha: float, look: int | None) -> Estimate:
+def contrast(arms: Sequence[ArrayLike], weights: Sequence[float], margin: float = 0.05, alpha: float = 0.05) -> tuple[Estimate, Estimate]:
+    """Judge a sum of arms, each by its weight, as `effect` judges the difference of two: for these examples, for examples like these.
+
+    Args:
+        arms: scores of each, replicate × example, two replicates or more; the same examples in the same order.
+        weights: one an arm, which add up to nothing: (1, -1, -1, 1) sets two arms together against each alone.
+        margin, alpha: as in `effect`.
+
+    Raises:
+        StatsError: the arms have other examples, fewer than two of them or of replicates, or a score that is no finite number.
+    """
+    scores = [_scores(given, f"of arm {number}") for number, given in enumerate(arms, start=1)]
+    if len({each.shape[1] for each in scores}) != 1 or min(min(each.shape) for each in scores) < 2:
+        raise StatsError(f"All arms need two or more draws of the same two or more examples, but they have {[s.shape for s in scores]}.")
+    these, like = (estimate(one, margin, alpha) for one in contrasts(scores, weights))
+    return these, like
+
+
+def estimate(found: Difference, margin: float, alpha: float, look: int | None = None) -> Estimate:
+    """A difference with its interval and verdict; `look` as in `Difference.verdicts`."""
     value, half = float(found.value), float(found.half(level(alpha, look)))
     return Estimate(value, value - half, value + half, float(found.p), VERDICTS[int(found.verdicts(margin, alpha, look))])
 
@@ -269,5 +296,5 @@ def _scores(given: ArrayLike, name: str) -> Array:
     except (TypeError, ValueError):
         scores = np.empty(0)
     if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise StatsError(f"The scores {name} the edit must be a table of numbers, a row a replicate and a column an example, with no gaps.")
+        raise StatsError(f"The scores {name} must be a table of numbers, a row a replicate and a column an example, with no gaps.")
     return scores

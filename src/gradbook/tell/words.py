@@ -8,6 +8,7 @@ from typing import Any, Literal
 from gradbook.diff import segments
 from gradbook.metrics import Mean, Share
 from gradbook.records import Stage
+from gradbook.stats import points as points
 from gradbook.tell.overviews import Figure
 from gradbook.tell.views import Segment, Words
 
@@ -70,11 +71,6 @@ def rich(template: str, **data: Any) -> Words:
 def share(found: Share) -> str:
     """A share as "62.0 % (31/50)"; a dash where there was nothing to count."""
     return f"{found.value:.1%} ({found.count}/{found.total})" if found.total else NOTHING
-
-
-def points(difference: float) -> str:
-    """A difference of two shares in points."""
-    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def interval(low: float, high: float) -> str:

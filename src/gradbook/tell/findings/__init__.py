@@ -14,6 +14,7 @@ from gradbook.findings import ASKS, Ask, Finding
 from gradbook.tell.findings.ablation import ablate
 from gradbook.tell.findings.noise import noise
 from gradbook.tell.findings.prevalence import prevalence
+from gradbook.tell.findings.probes import additivity, sign, step_size
 from gradbook.tell.findings.probes_noise import batch_noise
 from gradbook.tell.findings.trace import trace
 from gradbook.tell.findings.views import AskView, FindingView, FoundRow
@@ -29,6 +30,9 @@ _TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {
     "ablate": ablate,
     "prevalence": prevalence,
     "batch_noise": batch_noise,
+    "sign": sign,
+    "step_size": step_size,
+    "additivity": additivity,
 }
 """What tells the record of each kind."""
 
