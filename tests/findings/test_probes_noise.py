@@ -5,7 +5,7 @@ import pytest
 import gradbook as gb
 from gradbook import background
 from gradbook.errors import CaseError
-from gradbook.findings.probes_noise import BatchNoise, effective
+from gradbook.findings.probes_noise import BatchNoise, anoise, effective
 from gradbook.tell.findings import finding
 from small import reply, small_task
 from stub import Stub
