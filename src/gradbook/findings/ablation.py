@@ -15,7 +15,7 @@ from gradbook.costs import Calls, answers
 from gradbook.errors import CaseError
 from gradbook.findings.ancestry import ancestry
 from gradbook.findings.bench import Bench, finding_id, on_record
-from gradbook.findings.section_map import ALPHA, Draw, SectionMap
+from gradbook.findings.section_map import Draw, SectionMap
 from gradbook.findings.sections import Spans, sections, without
 from gradbook.loop.stages import together
 from gradbook.metrics import VERDICTS, class_pairs
@@ -178,8 +178,7 @@ def _chosen(asked: _Asked, found: SectionMap | None) -> list[int]:
     if not isinstance(asked.confirm, int):
         return sorted({*map(int, asked.confirm), *asked.known})
     assert found is not None
-    worths = {n: w for n, w in found.worths(None, len(asked.spans)).items() if abs(w.value) >= found.margin or w.p <= ALPHA}
-    return sorted({*sorted(worths, key=lambda n: -abs(worths[n].value))[: asked.confirm], *asked.known})
+    return sorted({*found.promising(asked.confirm), *asked.known})
 
 
 async def _ablate(case: "Case", asked: _Asked, margin: float) -> SectionMap:

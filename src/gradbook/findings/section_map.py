@@ -81,7 +81,7 @@ class SectionMap(Finding):
     @cached_property
     def sections(self) -> tuple[Section, ...]:
         """The sections in their order, with what each is worth."""
-        overall, shared = self.worths(None, len(self.spans)), len(self.spans) * max(len(self.classes), 1)
+        overall, shared = self.worths(), len(self.spans) * max(len(self.classes), 1)
         recall = {label: self.worths(place, shared) for place, label in enumerate(self.classes)}
         return tuple(
             Section(
@@ -94,8 +94,9 @@ class SectionMap(Finding):
             for number, (start, end) in enumerate(self.spans)
         )
 
-    def worths(self, place: int | None, shared: int) -> dict[int, Worth]:
-        """What sections are worth for accuracy, or for the recall of a class; `shared` is how many verdicts share alpha."""
+    def worths(self, place: int | None = None, shared: int | None = None) -> dict[int, Worth]:
+        """What sections are worth for accuracy, or for the recall of a class; `shared` is how many verdicts share
+        alpha, one a section unless said otherwise."""
         found: dict[int, Worth] = {}
         if self.screened and (table := self._scores(self.screened, place)).shape[1] > 1:
             design = np.zeros((len(self.removed), len(self.spans)), dtype=bool)
@@ -122,6 +123,11 @@ class SectionMap(Finding):
         ]
         columns = [rows[:, own].mean(1) for own in held if own]
         return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
+
+    def promising(self, most: int) -> list[int]:
+        """The sections that the screen would have confirmed: of those worth the margin or with p ≤ 0.05 at most so many, the greatest."""
+        found = {number: worth for number, worth in self.worths().items() if abs(worth.value) >= self.margin or worth.p <= ALPHA}
+        return sorted(found, key=lambda number: -abs(found[number].value))[:most]
 
     def worded(self, word: Word) -> list[Section]:
         """The sections whose worth overall comes to a word, the greatest first."""
