@@ -14,6 +14,7 @@ from gradbook.errors import CaseError
 from gradbook.findings import KINDS, PLANS
 from gradbook.findings.ablation import ablate_calls
 from gradbook.findings.ancestry import ancestry
+from gradbook.findings.section_map import Draw, SectionMap
 from gradbook.findings.sections import sections, without
 from gradbook.tell.findings import finding as tell
 from small import WORDS, reply, small_task
@@ -74,7 +75,7 @@ def test_a_planted_prompt_is_mapped_call_by_call(stub, tmp_path):
     assert [section.text for section in found.sections] == [PLANTED[a:b] for a, b in spans]
     words = [section.worth.word for section in found.sections]
     assert words[1] == words[3] == "helps" and words[5] == "harms" and {words[0], words[2], words[4]} <= {"undecided", "equivalent"}
-    assert found.verdict == "helps and harms" and "of 6 confirmed 2 help, 1 harms" in str(found)
+    assert found.verdict == "helps and harms" and "of 6 confirmed 2 help, 1 harm" in str(found)
     recall = found.sections[3].recall
     assert recall["K3"].value == pytest.approx(1, abs=0.15) and abs(recall["K1"].value) < 0.15 and recall["K3"].word == "helps"
     assert found.sections[5].recall["K2"].word == "harms"
@@ -186,6 +187,19 @@ def test_it_is_planned_and_told(stub, tmp_path):
     assert view.sections[2].origins == (f"step {step.id}, edited by hand (100% of the section, 100% of that in its words)",)
 
 
+def test_where_an_example_asks_several_questions_recall_is_of_its_items():
+    """Three examples: one with items of both classes, one with two of the second, one with one of the first."""
+    items = ((0, 0), (0, 1), (1, 1), (1, 1), (2, 0))
+    whole, without_one = Draw(right=(1, 1, 1), items=(1, 1, 1, 1, 1)), Draw(right=(0, 0, 1), items=(1, 0, 0, 1, 1))
+    drawn = {"full": (whole,) * 4, "confirmed": (0, 1), "without": ((without_one,) * 4, (whole,) * 4)}
+    found = SectionMap(step=1, split="test", prompt="So. Be.", cuts=(4,), classes=("a", "b"), items=items, **drawn)
+    first, second = found.sections
+    assert first.worth.value == pytest.approx(2 / 3) and second.worth.value == 0
+    assert {label: worth.value for label, worth in first.recall.items()} == {"a": 0, "b": pytest.approx((1 + 1 / 2) / 2)}
+    assert all(-1 <= worth.low <= worth.high <= 1 for worth in first.recall.values())
+    assert SectionMap.model_validate_json(found.model_dump_json()) == found
+
+
 # --- ancestry ------------------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +242,18 @@ def test_a_sentence_that_a_rewrite_moves_keeps_its_step_and_one_that_comes_back_
     mixed = found["Watch the shipping date closely, and log it."]
     assert [one.step for one in mixed] == [first.id, last.id] and mixed[0].share + mixed[1].share == pytest.approx(1)
     assert second.id not in {one.step for section in found.values() for one in section}
+
+
+def test_words_that_were_edited_in_one_after_the_other_are_all_a_persons(stub, tmp_path):
+    case, first = planted(stub, tmp_path / "case", "Give each item its code. Watch the shipping date closely.")
+    twice = case.perturb(
+        first,
+        gb.edits.replace("candidate", candidate=0, text="Give each item its code. Watch the shipping date closely. Be polite to all."),
+    )
+    found = origins(case, twice)
+    for put_in in ("Watch the shipping date closely.", "Be polite to all."):
+        (best,) = found[put_in]
+        assert (best.step, best.source, best.overlap) == (twice.id, "hand", 1)
 
 
 def test_an_edited_critique_is_named_as_edited(stub, tmp_path):
