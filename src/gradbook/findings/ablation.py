@@ -15,11 +15,11 @@ from gradbook.costs import Calls, answers
 from gradbook.errors import CaseError
 from gradbook.findings.ancestry import ancestry
 from gradbook.findings.bench import Bench, finding_id, recorded
-from gradbook.findings.section_map import ALPHA, Draw, SectionMap
+from gradbook.findings.section_map import Draw, SectionMap
 from gradbook.findings.sections import Spans, sections, without
 from gradbook.loop.stages import together
-from gradbook.metrics import class_pairs
-from gradbook.records import Answer, SplitName, Step
+from gradbook.metrics import VERDICTS, class_pairs
+from gradbook.records import SplitName, Step
 from gradbook.stats.effect import MOST_REPLICATES
 
 if TYPE_CHECKING:
@@ -170,33 +170,26 @@ def _chosen(asked: _Asked, found: SectionMap | None) -> list[int]:
     if not isinstance(asked.confirm, int):
         return sorted({*map(int, asked.confirm), *asked.known})
     assert found is not None
-    worths = {n: w for n, w in found.worths(None, len(asked.spans)).items() if abs(w.value) >= found.margin or w.p <= ALPHA}
-    return sorted({*sorted(worths, key=lambda n: -abs(worths[n].value))[: asked.confirm], *asked.known})
+    return sorted({*found.promising(asked.confirm), *asked.known})
 
 
 async def _ablate(bench: Bench, asked: _Asked, margin: float) -> SectionMap:
     case, step, split = bench.case, asked.step, asked.split
-    labels: dict[str, int] = {label: place for place, label in enumerate(case.task.labels)} if step.variable == "prompt" else {}
 
-    async def draw(gone: Iterable[int], number: int) -> tuple[Answer, ...]:
-        return await bench.answers(asked.prompt(gone), split, number)
-
-    async def drawn(gone: Iterable[int]) -> tuple[Draw, ...]:
-        numbers = range(1, asked.replicates + 1)
-        return tuple(map(read, await together(draw(gone, number) for number in numbers)))
-
-    def read(answered: tuple[Answer, ...]) -> Draw:
-        pairs = [pair for answer in answered for pair in class_pairs(answer, case.task)]
+    async def draw(gone: Iterable[int], number: int) -> Draw:
+        answered = await bench.answers(asked.prompt(gone), split, number)
         right = tuple(int(answer.correct) for answer in answered)
-        hits = tuple(int(true == said) for true, said in pairs)
+        hits = tuple(int(true == said) for answer in answered for true, said in class_pairs(answer, case.task))
         return Draw(right=right, items=() if hits == right else hits)
 
-    screened = await together(draw(gone, SCREEN + run) for run, gone in enumerate(asked.design, 1))
-    one = screened[0] if screened else await draw((), 1)
-    items = [(at, pair[0]) for at, answer in enumerate(one) for pair in class_pairs(answer, case.task)]
-    for _, label in items:
-        labels.setdefault(label, len(labels))
-    classes = [label for label in labels if any(label == true for _, true in items)]
+    async def drawn(gone: Iterable[int]) -> tuple[Draw, ...]:
+        return tuple(await together(draw(gone, number) for number in range(1, asked.replicates + 1)))
+
+    screened = tuple(await together(draw(gone, SCREEN + run) for run, gone in enumerate(asked.design, 1)))
+    some = await bench.answers(asked.prompt(asked.design[0]), split, SCREEN + 1) if screened else await bench.answers(asked.what, split, 1)
+    items = [(place, true) for place, answer in enumerate(some) for true, _ in class_pairs(answer, case.task)]
+    order = dict.fromkeys([*(case.task.labels if step.variable == "prompt" else VERDICTS), *(true for _, true in items)])
+    classes = [label for label in order if any(label == true for _, true in items)]
     found = SectionMap(
         step=step.id,
         split=split,
@@ -204,9 +197,9 @@ async def _ablate(bench: Bench, asked: _Asked, margin: float) -> SectionMap:
         prompt=asked.what.prompt,
         cuts=tuple(asked.cuts),
         removed=asked.design,
-        screened=tuple(map(read, screened)),
+        screened=screened,
         classes=tuple(classes),
-        items=tuple((at, classes.index(label)) for at, label in items),
+        items=tuple((at, classes.index(true)) for at, true in items),
         origins=ancestry(case, step, asked.spans),
         chosen_here=split == "validation" and case.chosen_on_validation(step),
         finest=len(sections(asked.what.prompt, most=len(asked.what.prompt))),

@@ -109,8 +109,8 @@ def _from(step: int, share: float, new: set[str], before: set[str], texts: list[
 def _sources(case: "Recording", step: Step, before: list[Step]) -> Iterator[_Text]:
     """What the prompt that a step ends with was written from: critiques, with momentum those of steps before; examples; a person."""
     method, chosen = case.method_of(step), step.select.chosen if step.select else -1
-    edits = [change.edit for change in case.changes(step) if not change.superseded]
-    changed = {(edit.field, edit.example, edit.index) for edit in edits if edit.example is not None}
+    changes = case.changes(step)
+    changed = {(c.edit.field, c.edit.example, c.edit.index) for c in changes if c.edit.example is not None and not c.superseded}
     written = {candidate.index: candidate for candidate in step.rewrite or ()}
     one = written.get(chosen)
     while one is not None and one.paraphrase_of is not None:
@@ -120,9 +120,11 @@ def _sources(case: "Recording", step: Step, before: list[Step]) -> Iterator[_Tex
     def text(source: Source, words: str, of: Step = step, **more: Any) -> _Text:
         return _Text(frozenset(_words(words)), {"source": source, "of": of.id, **more})
 
-    for edit in edits:
-        if edit.kind == "replace" and edit.field == "candidate" and edit.candidate == chosen:
-            put_in = (part.text for part in segments(edit.before or "", edit.text) if part.kind == "added")
+    stands = step.chosen_prompt
+    for edit in (change.edit for change in reversed(changes)):
+        if edit.kind == "replace" and edit.field == "candidate" and edit.text == stands:
+            stands = edit.before or ""
+            put_in = (part.text for part in segments(stands, edit.text) if part.kind == "added")
             yield text("hand", " ".join(put_in), edited=True)
     fields: tuple[Source, ...] = ("prompt_critique", "output_critique")
     for field in fields:

@@ -81,7 +81,7 @@ class SectionMap(Finding):
     @cached_property
     def sections(self) -> tuple[Section, ...]:
         """The sections in their order, with what each is worth."""
-        overall, shared = self.worths(None, len(self.spans)), len(self.spans) * max(len(self.classes), 1)
+        overall, shared = self.worths(), len(self.spans) * max(len(self.classes), 1)
         recall = {label: self.worths(place, shared) for place, label in enumerate(self.classes)}
         return tuple(
             Section(
@@ -94,8 +94,9 @@ class SectionMap(Finding):
             for number, (start, end) in enumerate(self.spans)
         )
 
-    def worths(self, place: int | None, shared: int) -> dict[int, Worth]:
-        """What sections are worth for accuracy, or for the recall of a class; `shared` is how many verdicts share alpha."""
+    def worths(self, place: int | None = None, shared: int | None = None) -> dict[int, Worth]:
+        """What sections are worth for accuracy, or for the recall of the class at a place; so many verdicts share alpha, by default one a
+        section."""
         found: dict[int, Worth] = {}
         if self.screened and (table := self._scores(self.screened, place)).shape[1] > 1:
             design = np.zeros((len(self.removed), len(self.spans)), dtype=bool)
@@ -117,11 +118,17 @@ class SectionMap(Finding):
         if place is None:
             return np.array([draw.right for draw in draws], dtype=float)
         rows = np.array([draw.items or draw.right for draw in draws], dtype=float)
-        held = [
-            [n for n, (example, label) in enumerate(self.items) if (example, label) == (at, place)] for at in range(len(draws[0].right))
-        ]
-        columns = [rows[:, own].mean(1) for own in held if own]
+        held: dict[int, list[int]] = {}
+        for item, (example, label) in enumerate(self.items):
+            if label == place:
+                held.setdefault(example, []).append(item)
+        columns = [rows[:, own].mean(1) for own in held.values()]
         return np.stack(columns, axis=1) if columns else np.empty((len(rows), 0))
+
+    def promising(self, most: int) -> list[int]:
+        """The sections that the screen would have confirmed: of those worth the margin or with p ≤ 0.05 at most so many, the greatest."""
+        found = {number: worth for number, worth in self.worths().items() if abs(worth.value) >= self.margin or worth.p <= ALPHA}
+        return sorted(found, key=lambda number: -abs(found[number].value))[:most]
 
     def worded(self, word: Word) -> list[Section]:
         """The sections whose worth overall comes to a word, the greatest first."""
@@ -137,11 +144,9 @@ class SectionMap(Finding):
         return "equivalent" if len(self.worded("equivalent")) == len(self.spans) else "undecided"
 
     def __str__(self) -> str:
-        counts = {word: len(self.worded(word)) for word in ("helps", "harms", "equivalent", "undecided")}
-        said = {"helps": "helps", "harms": "harms", "equivalent": "is worth nothing that matters", "undecided": "is undecided"}
-        many = {"helps": "help", "harms": "harm", "equivalent": "are worth nothing that matters", "undecided": "are undecided"}
-        told = [f"{n} {said[word] if n == 1 else many[word]}" for word, n in counts.items() if n]
-        confirmed = f"of {len(self.confirmed)} confirmed {', '.join(told)}" if told else "none was confirmed"
+        words = {"helps": "help", "harms": "harm", "equivalent": "are worth nothing that matters", "undecided": "are undecided"}
+        told = [f"{len(found)} {said}" for word, said in words.items() if (found := self.worded(cast(Word, word)))]
+        confirmed = f"of {len(self.confirmed)} confirmed {', '.join(told)}" if told else "none confirmed"
         lead = "".join(
             f"; most {'is worth' if word == 'helps' else 'costs'} section {best.number}, “{' '.join(best.text.split())[:60]}”, "
             f"{points(best.worth)}"
