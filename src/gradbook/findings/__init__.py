@@ -11,6 +11,7 @@ from typing import Any
 from gradbook.findings.base import Calls, Finding, Plan
 from gradbook.findings.bench import Bench
 from gradbook.findings.noise import Noise, noise, noise_calls
+from gradbook.findings.probes_locality import Locality, locality, locality_calls
 from gradbook.findings.probes_noise import BatchNoise
 from gradbook.findings.probes_noise import noise as batch_noise
 from gradbook.findings.probes_noise import noise_calls as batch_noise_calls
@@ -30,6 +31,7 @@ class Ask:
 ASKS: dict[str, Ask] = {
     "noise": Ask(Noise, noise, noise_calls, "case.noise"),
     "batch_noise": Ask(BatchNoise, batch_noise, batch_noise_calls, "gb.probes.noise"),
+    "locality": Ask(Locality, locality, locality_calls, "gb.probes.locality"),
 }
 """What can be asked, by its kind, in the order in which it is offered."""
 

@@ -11,6 +11,7 @@ from gradbook.costs import plan
 from gradbook.errors import GradbookError
 from gradbook.findings import ASKS, Ask, Finding
 from gradbook.tell.findings.noise import noise
+from gradbook.tell.findings.probes_locality import locality
 from gradbook.tell.findings.probes_noise import batch_noise
 from gradbook.tell.findings.views import AskView, FindingView, FoundRow
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AskView", "FindingView", "FoundRow", "asks", "finding"]
 
-_TELLERS: dict[str, Callable[[Any], FindingView]] = {"noise": noise, "batch_noise": batch_noise}
+_TELLERS: dict[str, Callable[[Any], FindingView]] = {"noise": noise, "batch_noise": batch_noise, "locality": locality}
 """What tells the record of each kind."""
 
 
