@@ -14,7 +14,6 @@ from gradbook import background
 from gradbook.errors import CaseError
 from gradbook.findings.probes_locality import Locality, locality
 from gradbook.findings.texts import distances, mean_distances
-from gradbook.records import sha256
 from gradbook.tell.findings import finding
 from small import reply, small_task
 from stub import Stub
@@ -25,7 +24,7 @@ SYNONYMS = ["please", "kindly", "now", "then", "also", "well", "so", "thus"]
 
 
 def rewording(messages, body):
-    """Rewords by one more word, and criticises in the words of the prompt."""
+    """Rewords by one more word, criticises in the words of the prompt, and rewrites in a way of its own each time."""
     text = messages[-1]["content"]
     if "in other words" in text:
         old = re.search(r'\n"(.*?)"\n\n', text, re.DOTALL)[1]
@@ -33,7 +32,8 @@ def rewording(messages, body):
     if "Which rule should" in text:
         words = re.search(r"<prompt>\n(.*?)\n</prompt>", text, re.DOTALL)[1].split()
         return f"{reply(messages, body)} {' '.join(Random(body['seed']).sample(words, len(words) - 1))}"
-    return reply(messages, body)
+    said = reply(messages, body)
+    return said.replace("</prompt>", f" Mind {body['seed'] % 9973}.</prompt>")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_prompts_are_reworded_and_criticised_on_the_same_examples(stub, tmp_path
     assert len(drawn) == 12 and {arm.batch for arm in drawn} == {found.examples}
     assert all(arm.rewrite is None and len(arm.prompt_critique) == 4 and not arm.edits for arm in drawn)
     assert len({arm.replicate for arm in drawn}) == 12, "no two arms draw by the same seeds"
-    on_record = {each.chosen_prompt for each in case if not each.aside} | {c.prompt for s in case for c in s.rewrite or ()}
+    on_record = {text for s in case if not s.aside for text in (s.prompt, *(c.prompt for c in s.rewrite or ()))}
     assert len({arm.prompt for arm in drawn} & on_record) == 4 and len({arm.prompt for arm in drawn}) == 6
     assert case.current.id == 3, "the arms are not in the tree"
     assert found.verdict in ("holds", "cannot tell") and found.word("prompt_critique") == found.verdict
@@ -132,23 +132,29 @@ def test_a_critics_prompt_can_be_probed_on_its_own_batch(stub, tmp_path):
 
 
 def test_a_model_that_cannot_reword_and_critiques_that_are_missing(tmp_path):
+    losing = []
+
     def parrot(messages, body):
         text = messages[-1]["content"]
         if "in other words" in text:
             return re.search(r'\n"(.*?)"\n\n', text, re.DOTALL)[1]
-        return "" if "Which rule should" in text and "green" in text and body["seed"] % 2 else rewording(messages, body)
+        return "" if losing and "Which rule should" in text and body["seed"] % 2 else rewording(messages, body)
 
     with Stub(reply=parrot) as stub:
-        case, step = stepped(stub, tmp_path / "case", errors_only=True)
+        case, step = stepped(stub, tmp_path / "case")
         since = len(stub.requests)
         with pytest.raises(CaseError, match="takes 5 different prompts or more, and rewording gave 0: there are 3"):
             ask(case, step, others=2)
         assert len(stub.requests) - since == 1, "one that gave nothing new is not asked again"
         case.run(batches=6)
-        found = background.run(locality(case, step, reworded=0, others=6, examples=8))
-        assert any(value is None for row in found.critiques["prompt_critique"] for value in row)
-        assert "Some critiques are missing" in finding(case, found).remarks[0] and found.verdict
-        assert Locality.model_validate(found.model_dump(mode="json")) == found
+        losing.append(True)
+        found = background.run(locality(case, step, reworded=0, others=6, examples=1))
+    missing = {arm.arm for arm in arms_of(case, found) if arm.prompt_critique[0].lost}
+    assert 0 < len(missing) < len(arms_of(case, found)) == 2 * len(found.prompts)
+    assert sum(row[n] is None for n, row in enumerate(found.critiques["prompt_critique"])) == len(missing)
+    assert None not in {value for row in found.critiques["output_critique"] for value in row}
+    assert "Some critiques are missing" in finding(case, found).remarks[0] and str(found)
+    assert Locality.model_validate(found.model_dump(mode="json")) == found
 
 
 def test_where_nothing_can_be_probed_it_says_why_before_it_pays(stub, tmp_path):
@@ -159,7 +165,7 @@ def test_where_nothing_can_be_probed_it_says_why_before_it_pays(stub, tmp_path):
         (case, 1, {"margin": 1.0}, "a margin between 0 and 1"),
         (case, 1, {"replicates": 1}, "2 to 9 replicates, not reworded=2, others=3, examples=4, replicates=1"),
         (case, 1, {"reworded": 10}, "0 to 9 rewordings"),
-        (case, 1, {"reworded": 1, "others": 2}, "takes 5 prompts or more: 2 others are on record"),
+        (case, 1, {"reworded": 1, "others": 2}, "takes 5 prompts or more; besides the first, on record: 2"),
     ]
     for update in ("one-step", "improve"):
         other = open_case(stub, tmp_path / update, update=update)
@@ -253,11 +259,3 @@ def test_distances_are_those_of_tf_idf_by_hand():
 def test_examples_without_a_text_are_left_out_of_the_mean():
     found = mean_distances([["a", "b", None], ["a", "a", None], [None, None, None]])
     assert found[0, 1] == pytest.approx(0.5) and np.isnan(found[0, 2]) and np.isnan(found[2, 2]) and found[0, 0] == pytest.approx(0)
-
-
-def test_texts_are_named_by_content(stub, tmp_path):
-    case, step = stepped(stub, tmp_path / "case")
-    found = ask(case, step)
-    assert {arm.arm.split()[0] for arm in arms_of(case, found) if not arm.arm.startswith("reworded")} == {
-        sha256(arm.prompt) for arm in arms_of(case, found) if not arm.arm.startswith("reworded")
-    }

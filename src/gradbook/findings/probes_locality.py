@@ -150,7 +150,7 @@ async def locality(
         bench.steps |= set(case.found[bench.id].steps)
         return bench.record(known.model_copy(update=told), replicates=known.replicates, **told)
     near = await _reworded(bench, reworded)
-    prompts: dict[str, str] = {step.prompt: "the prompt it began with", **near, **_others(case, step, others, near)}
+    prompts = {step.prompt: "the prompt it began with", **near, **_others(case, step, others, near)}
     if len(prompts) < LEAST:
         raise CaseError(f"locality takes {LEAST} different prompts or more, and rewording gave {len(near)}: there are {len(prompts)}")
     batch, stages = _batch(case, step, examples), _stages(step)
@@ -158,7 +158,7 @@ async def locality(
     async def draw(prompt: str, number: int) -> Step:
         unlike = 100 * int(sha256(prompt)[:7], 16) + number  # near prompts must not draw by the same seeds
         fresh = {"replicate": unlike, "fresh_from": step.stages[0], "replicate_of": None, "edits": ()}
-        own = {"origin": step.id, "prompt": prompt, "batch": batch, "stages": stages, **fresh, **dict.fromkeys(STAGES)}
+        own: dict[str, Any] = {"origin": step.id, "prompt": prompt, "batch": batch, "stages": stages, **fresh, **dict.fromkeys(STAGES)}
         return await bench.made(f"{sha256(prompt)} {number}", lambda id: step.model_copy(update={"id": id, **own}))
 
     arms = await together(draw(prompt, number) for prompt in prompts for number in range(1, replicates + 1))
@@ -267,4 +267,4 @@ def _check(case: "Recording", step: Step, by: str, reworded: int, others: int, e
         raise CaseError(f"this probe takes 0 to 9 rewordings, 0 to 10 other prompts, an example or more and 2 to 9 replicates, not {given}")
     there = len(_others(case, step, others, {}))
     if 1 + (reworded if step.rewrite else 0) + there < LEAST:
-        raise CaseError(f"locality takes {LEAST} prompts or more: {there} others are on record, so reword more, or run more steps")
+        raise CaseError(f"locality takes {LEAST} prompts or more; besides the first, on record: {there}; so reword more, or run more steps")
