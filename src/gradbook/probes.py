@@ -10,12 +10,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gradbook.asking import reading
 from gradbook.case import Case
-from gradbook.findings import aadditivity, asign, astep_size
+from gradbook.findings import aadditivity, alocality, asign, astep_size
 from gradbook.findings import abatch_noise as anoise
 from gradbook.progress import blocking
 from gradbook.recording import Recording
 
-__all__ = ["aadditivity", "additivity", "anoise", "asign", "astep_size", "noise", "sign", "step_size"]
+__all__ = ["aadditivity", "additivity", "alocality", "anoise", "asign", "astep_size", "locality", "noise", "sign", "step_size"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,3 +35,4 @@ sign = _blocking(asign)
 step_size = _blocking(astep_size)
 additivity = _blocking(aadditivity)
 noise = _blocking(anoise)
+locality = _blocking(alocality)

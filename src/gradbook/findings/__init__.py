@@ -14,6 +14,7 @@ from gradbook.findings.bench import Bench
 from gradbook.findings.noise import Noise, anoise, noise_calls
 from gradbook.findings.prevalence import PrevalenceCheck, aprevalence, prevalence_calls
 from gradbook.findings.probes import Sign, asign, sign_calls
+from gradbook.findings.probes_locality import Locality, alocality, locality_calls
 from gradbook.findings.probes_noise import BatchNoise
 from gradbook.findings.probes_noise import anoise as abatch_noise
 from gradbook.findings.probes_noise import noise_calls as batch_noise_calls
@@ -42,10 +43,24 @@ ASKS: dict[str, Ask] = {
     "sign": Ask(Sign, asign, sign_calls),
     "step_size": Ask(StepSize, astep_size, step_size_calls),
     "additivity": Ask(Additivity, aadditivity, additivity_calls),
+    "locality": Ask(Locality, alocality, locality_calls),
 }
 """What can be asked, by its kind, in the order in which it is offered."""
 
 __all__ = [
-    "ASKS", "Ask", "Bench", "Calls", "Finding", "Plan", "aablate", "aadditivity", "abatch_noise", "anoise", "aprevalence", "asign",
-    "astep_size", "atrace",
+    "ASKS",
+    "Ask",
+    "Bench",
+    "Calls",
+    "Finding",
+    "Plan",
+    "aablate",
+    "aadditivity",
+    "abatch_noise",
+    "alocality",
+    "anoise",
+    "aprevalence",
+    "asign",
+    "astep_size",
+    "atrace",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ On SciPy's special functions: `scipy.stats` takes a second to import, for which 
 from gradbook.stats.components import Components, components
 from gradbook.stats.effect import Effect, Estimate, Verdict, contrast, effect, points
 from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, wilson
+from gradbook.stats.mantel import Mantel, mantel
 from gradbook.stats.prevalence import Prevalence, prevalence
 from gradbook.stats.scaling import Scaling, scaling
 from gradbook.stats.screening import Worth, confirm, removals, screen
@@ -15,6 +16,7 @@ __all__ = [
     "Components",
     "Effect",
     "Estimate",
+    "Mantel",
     "Prevalence",
     "Scaling",
     "Trend",
@@ -24,6 +26,7 @@ __all__ = [
     "confirm",
     "contrast",
     "effect",
+    "mantel",
     "mean_interval",
     "mean_of_shares",
     "paired_p",

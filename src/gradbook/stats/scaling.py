@@ -5,9 +5,9 @@ again. So the exponent is found by likelihood: the variance of the draws at each
 for the floor. Where draws have longer tails than a normal distribution, variances are less sure, and the likelihood is tempered by their
 kurtosis, all sizes together (Layard 1973).
 
-A least-squares line through log variances, floor and all, does not see a gradient's noise fall in a quarter of worlds where batches differ
-by 6 points; this says so in 1 %. Over all cells of `tests/benchmarks/test_finding_worlds_probes_noise.py` a bound errs in 0–5 %, with six
-draws of which a rare one differs, and answers that are sure, in 7 %.
+A least-squares line through log variances, floor and all, says that a gradient's noise does not fall in 16 % of worlds where batches
+differ by 6 points; this does in none. Over all cells of `tests/benchmarks/test_finding_worlds_probes_noise.py` a bound errs in 0–5 %;
+with six draws of which a rare one differs, and answers that are sure, in 7 %.
 """
 
 import math

@@ -15,6 +15,7 @@ from gradbook.tell.findings.ablation import ablate
 from gradbook.tell.findings.noise import noise
 from gradbook.tell.findings.prevalence import prevalence
 from gradbook.tell.findings.probes import additivity, sign, step_size
+from gradbook.tell.findings.probes_locality import locality
 from gradbook.tell.findings.probes_noise import batch_noise
 from gradbook.tell.findings.trace import trace
 from gradbook.tell.findings.views import AskView, FindingView, FoundRow
@@ -33,6 +34,7 @@ _TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {
     "sign": sign,
     "step_size": step_size,
     "additivity": additivity,
+    "locality": locality,
 }
 """What tells the record of each kind."""
 
