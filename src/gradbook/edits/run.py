@@ -14,6 +14,7 @@ from gradbook.loop.table import EDIT_STAGE, STAGE_INFO
 from gradbook.loop.templates import fill
 from gradbook.records import (
     STAGES,
+    Cut,
     Double,
     Drop,
     Edit,
@@ -52,9 +53,11 @@ def branch(step: Step, changes: Sequence[Edit], new_id: int, task: Subject, meth
         raise EditError(f"step {step.id} has no stage {stage}; it has {', '.join(step.stages)}")
     if getattr(step, stage) is None:
         raise EditError(f"step {step.id} has not run {stage} yet, so there is nothing to edit there")
-    made, records = [], getattr(step, stage)
+    made, records = list[Edit](), getattr(step, stage)
     for change in changes:
         change = _resolved(change, step, records)
+        if isinstance(change, Cut) and any(isinstance(one, Reword) and place_of(one) == place_of(change) for one in made):
+            raise EditError("no sentence can be cut from words that a model is yet to write: cut it in a branch of that one")
         if not isinstance(change, Reword):
             changed = _apply(records, change, step, task, method)
             if not isinstance(change, Replace) and _said(changed, change) == _said(records, change):

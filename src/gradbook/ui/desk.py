@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 from uuid import uuid4
 
-from gradbook import tell
+from gradbook import edits, tell
 from gradbook.case import Case
 from gradbook.edits import menu
 from gradbook.errors import GradbookError, MethodError
@@ -14,7 +14,7 @@ from gradbook.events import Found
 from gradbook.findings import ASKS
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.recording import Recording
-from gradbook.records import SPLITS, SplitName
+from gradbook.records import SPLITS, Edit, SplitName
 from gradbook.tell.views import RecordView, StepView
 from gradbook.ui.drafts import CHOICE, Draft, Drafts, fields
 from gradbook.ui.jobs import Job, Jobs
@@ -49,7 +49,7 @@ class Desk:
         self.settings = MethodPanel(case.method)
         self.view: StepView = tell.step(case, case.current)
         self._drafts: defaultdict[int, Drafts] = defaultdict(Drafts)
-        self.asking, self.opened, self.menu = False, "", ""
+        self.asking, self.opened, self.menu, self.begun = False, "", "", ""
         self._against: int | None = None
         self._others: tuple[tuple[int, int], list[int]] = (-1, -1), []
         self._follow = True
@@ -73,7 +73,7 @@ class Desk:
 
     def _do_go(self, step: int) -> None:
         self.at, self._against, self._follow, self.kept = self.case[step].id, None, False, None
-        self.look, self.menu = self._alone, ""
+        self.look, self.menu, self.begun = self._alone, "", ""
         if not (self.locked or self.busy or self.case[step].aside):
             self._case.go(step)
 
@@ -121,6 +121,7 @@ class Desk:
         asked = fields(self.case, step, record.place, named, record.text) if named else []
         if lacking := [one.label.lower() for one in asked if one.value is None]:
             raise GradbookError(f"{record.title}: there is nothing to choose from ({', '.join(lacking)})")
+        self.begun = key
         self.drafts[key] = Draft(record.place, kind, record.text, record.text, asked)
         self.drafts[key].look(self.case, step)
 
@@ -306,9 +307,24 @@ class Desk:
 
     @property
     def code(self) -> str:
-        """The line of Python that makes a branch of the edits that wait."""
-        drafts = self._drafts[self.at]
-        return tell.perturbing(self.at, drafts.edits(self.case)) if drafts.waiting else ""
+        """The line of Python that makes a branch of the edits that wait; empty where they make none, and `refused` says why."""
+        made = self._foreseen()
+        return tell.perturbing(self.at, made) if isinstance(made, list) else ""
+
+    @property
+    def refused(self) -> str:
+        """Why the edits that wait make no branch."""
+        made = self._foreseen()
+        return "" if isinstance(made, list) else str(made)
+
+    def _foreseen(self) -> list[Edit] | GradbookError:
+        try:
+            made = self._drafts[self.at].edits(self.case)
+            step = self.case[self.at]
+            edits.branch(step, made, -1, self.case.subject(step), self.case.method_of(step))
+        except GradbookError as refused:
+            return refused
+        return made
 
     @property
     def why(self) -> str:

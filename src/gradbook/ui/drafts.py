@@ -106,6 +106,7 @@ def _field(rec: "Recording", step: Step, place: Place, need: menu.Need, text: st
         label, value, high = ("How many times", 2, 20) if need == "times" else ("Drawn by the seed", 1, 999)
         return Field(need, label, value, (), value if need == "times" else 0, high)
     labels = {"sentence": "Sentence", "strength": "How strongly", "other": "Which", "of": "Which"}
+    labels["of"] += f" (of the last {STEPS_OFFERED} steps)" if len(options) == STEPS_OFFERED else ""
     first = options[3 if need == "strength" else 0][0] if options else None
     return Field(need, labels[need], first, options)
 
