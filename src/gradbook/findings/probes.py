@@ -17,6 +17,7 @@ from gradbook.errors import CaseError
 from gradbook.findings.base import Finding, Property
 from gradbook.findings.bench import Bench, Right, recorded
 from gradbook.loop.stages import together
+from gradbook.loop.table import EDIT_STAGE
 from gradbook.records import SPLITS, STAGES, Critique, SplitName, Stage, Step
 from gradbook.stats import Effect, Estimate, effect
 from gradbook.stats.effect import MOST_REPLICATES
@@ -136,6 +137,8 @@ def lab(
         raise CaseError(f"step {step.id} makes no {what}s, so there is nothing to probe")
     if not step.done:
         raise CaseError(f"step {step.id} is not done; run its stages first")
+    if later := [edit for edit in step.edits if STAGES.index(EDIT_STAGE[edit.field]) > STAGES.index(stage)]:
+        raise CaseError(f"step {step.id} has an edit of its {later[0].field} too, which no other arm would have: probe step {step.origin}")
     if not (critiques := whole(step, stage)):
         raise CaseError(f"step {step.id} has no {what} that can be followed, so there is nothing to probe")
     bench = Bench(cast("Case", case), kind.kind, step, split, stage=stage)

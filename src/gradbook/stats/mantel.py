@@ -3,7 +3,7 @@
 Pairs share things and are not independent, so the things are shuffled and not the pairs (Mantel 1967), by Kendall's τ (Dietz 1983). τ
 says nothing of size, and noise pulls it to 0; the rise from the nearest pair to the farthest is not pulled, where noise adds the same to
 the distance of every pair. Its bounds are a jackknife over things. In `tests/benchmarks/test_finding_worlds_probes_locality.py` a Pearson
-test that takes pairs for independent sees a trend that is not there in up to a third of worlds; this does in 3–6 %.
+test that takes pairs for independent sees a trend that is not there in 20 % of worlds; this does in 3–6 %, and its bounds err in 0–4 %.
 """
 
 import math
@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 from gradbook.errors import StatsError
 
 Array = NDArray[np.float64]
-_ALL, _ORDERS, _AT_ONCE = 6, 1999, 4_000_000
+_ALL, _ORDERS, _AT_ONCE = 6, 999, 4_000_000
 
 
 @dataclass(frozen=True)
@@ -57,30 +57,34 @@ def mantel(first: ArrayLike, second: ArrayLike, alpha: float = 0.05, seed: int =
     known = np.isfinite(y[pairs])
     far, apart = x[pairs], y[pairs][known]
     span = (float(far.min()), float(far.max()))
-    signs, ranks = np.sign(far[:, None] - far), np.sign(apart[:, None] - apart).astype(np.float32)
-    scale = math.sqrt(float((signs[np.ix_(known, known)] ** 2).sum()) * float((ranks**2).sum()))
+    # pairs of pairs, each once: which of the two is farther, by the one kind of distance and by the other
+    two = np.triu_indices(len(apart), 1)
+    signs, ranks = np.sign(far - far[:, None]).astype(np.float32), np.sign(apart[two[1]] - apart[two[0]]).astype(np.float32)
+    here = np.flatnonzero(known)
+    ahead = signs[here[two[0]], here[two[1]]]
+    scale = math.sqrt(float(ahead @ ahead) * float(ranks @ ranks))
     if not scale:
         return Mantel(0.0, 1.0, 0.0, -math.inf, math.inf, span)
-    number = np.zeros(x.shape, dtype=int)
+    number = np.zeros(x.shape, dtype=np.int32)
     number[pairs] = number.T[pairs] = range(len(far))
-    observed, reached, drawn = float((signs[np.ix_(known, known)] * ranks).sum()), 0, 0
-    for orders in _orders(len(x), len(far), seed):
+    observed, reached, drawn = float(ahead @ ranks), 0, 0
+    for orders in _orders(len(x), len(ranks), seed):
         moved = number[orders[:, pairs[0][known]], orders[:, pairs[1][known]]]
-        sums = (signs[moved[:, :, None], moved[:, None, :]] * ranks).sum((1, 2))
-        reached, drawn = reached + int((sums >= observed - 1e-6).sum()), drawn + len(orders)
+        sums = signs.ravel().take(moved.take(two[0], 1) * np.int32(len(far)) + moved.take(two[1], 1)) @ ranks
+        reached, drawn = reached + int((sums >= observed - 0.5).sum()), drawn + len(orders)
     rise = _slope(x, y) * (span[1] - span[0])
     half = _half(x, y, alpha) * (span[1] - span[0])
     return Mantel(observed / scale, reached / drawn, rise, rise - half, rise + half, span)
 
 
-def _orders(things: int, pairs: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def _orders(things: int, compared: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Orders of the things, the one that there is among them: all, or as many as are drawn; so many at once as memory has room for."""
     if things <= _ALL:
         orders = np.array(list(permutations(range(things))))
     else:
         drawn = np.random.default_rng(seed).permuted(np.tile(np.arange(things), (_ORDERS, 1)), axis=1)
         orders = np.concatenate([np.arange(things)[None], drawn])
-    step = max(1, _AT_ONCE // pairs**2)
+    step = max(1, _AT_ONCE // compared)
     return (orders[at : at + step] for at in range(0, len(orders), step))
 
 
