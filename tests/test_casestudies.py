@@ -32,7 +32,8 @@ def _asked(messages: Any, seed: int | None) -> str:
 def said(value: Any) -> Any:
     """A record without what depends on who was asked and when, and without what the first schema did not keep."""
     if isinstance(value, dict):
-        return {key: said(inner) for key, inner in value.items() if key not in ("call", "tokens", "length", "target", "at", "templates")}
+        left_out = ("call", "tokens", "length", "target", "at", "templates", "rule", "false_rule")
+        return {key: said(inner) for key, inner in value.items() if key not in left_out}
     return [said(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
@@ -44,7 +45,7 @@ def shape(case: gb.Recording) -> dict[str, Any]:
     )
     calls = Counter((line.place, _asked(line.call.messages, line.call.sampling["seed"])) for line in case._ledger.lines())
     return {
-        "head": (case.title, case.task.settings(), case.seed, case.current.id),
+        "head": (case.title, said(case.task.settings()), case.seed, case.current.id),
         "steps": [said(step.model_dump()) for step in case],
         "methods": [said(case.method_of(step).model_dump()) for step in case],
         "notes": [bool(case.note(step)) for step in case],
