@@ -15,7 +15,7 @@ from browser.states import Shown
 from small import reply
 from stub import Stub
 
-CLICKS = 20
+CLICKS, FINDINGS = 20, 50
 CELL = """
 import gradbook as gb
 case = gb.Case("case", model=gb.connect("small", api_key="k", cache=False))
@@ -57,16 +57,23 @@ ASK = """async code => {
 }"""
 
 
-@pytest.mark.parametrize(("branches", "most"), [(2, 100), (1000, 150)], ids=["5 steps", "1,000 branches"])
+@pytest.mark.parametrize(("branches", "most"), [(2, 100), (1000, 150)], ids=["5 steps", "1,000 branches and 50 findings"])
 def test_clicks(browser: Browser, tmp_path: Path, report, branches: int, most: int) -> None:
     with Stub(reply=reply) as stub:
-        branched(tmp_path / "case", gb.connect("small", base_url=stub.url, api_key="k", cache=False), branches)
+        model = gb.connect("small", base_url=stub.url, api_key="k", cache=False)
+        path = branched(tmp_path / "case", model, branches)
+        if branches > FINDINGS:
+            case = gb.Case(path, model=model)
+            for step in (1, *range(branches + 4 - FINDINGS, branches + 3)):
+                case.prevalence(step, split="validation", replicates=1)
+            assert len(case.found) == FINDINGS
+            case.close()
         write_notebook(tmp_path / "clicks.ipynb", CELL)
         with lab(tmp_path, env={"OPENAI_BASE_URL": stub.url}) as server, lab_page(browser, server) as page:
             bench = Shown(page, stub)
             bench.open("clicks.ipynb")
             bench.widen(1200)
-            name = f"{branches + 3} steps" if branches < 10 else f"{branches:,} branches"
+            name = f"{branches + 3} steps" if branches < 10 else f"{branches:,} branches and {FINDINGS} findings"
             before, size = page.evaluate(ASK, MODELS)
             last = branches + 2
             seconds = [page.evaluate(CLICK, step) / 1000 for step in [1, last, 0, last // 2, 2] * (CLICKS // 5)]
