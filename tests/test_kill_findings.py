@@ -24,6 +24,11 @@ ASKED = {
     "trace": f"case.trace(1, {RULE!r}, split='test', replicates=2)",
     "ablate": "case.ablate(2, split='test', replicates=2)",
     "prevalence": "case.prevalence(2, split='test')",
+    "sign": "gb.probes.sign(case, 1, split='test', replicates=2)",
+    "step_size": "gb.probes.step_size(case, 1, split='test', replicates=2)",
+    "additivity": "gb.probes.additivity(case, 1, split='test', replicates=2)",
+    "locality": "gb.probes.locality(case, 1, reworded=4, others=2, examples=2)",
+    "batch_noise": "gb.probes.noise(case, 1, sizes=(1, 3), split='test', replicates=4)",
     "negate": "case.perturb(1, *(gb.edits.negate('prompt_critique', example=n) for n in range(3)))",
 }
 SCRIPT = """import sys, gradbook as gb
