@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -61,7 +61,7 @@ def work(folder: Path, url: str) -> None:
     case.close()
 
 
-def serve() -> None:
+def serve(work: Callable[..., None]) -> None:
     """Fork a worker for each `[folder, url]` that is read, and say its process id and how it ended."""
     import openai.resources.chat  # noqa: F401  which a worker would import at its first call
 
@@ -69,9 +69,9 @@ def serve() -> None:
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            folder, url = json.loads(line)
+            folder, *more = json.loads(line)
             with contextlib.redirect_stderr(open(Path(folder) / "stderr.txt", "a")):
-                work(Path(folder), url)
+                work(Path(folder), *more)
             os._exit(0)
         print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -80,15 +80,15 @@ def serve() -> None:
 class Workers:
     """The process that forks workers, and the one worker that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: str = __file__) -> None:
         # a library of linear algebra would start threads, and forking those is not what a killed script looks like
         alone = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        self._zygote = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=alone)
+        self._zygote = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=alone)
         assert self._line() == 0, "it did not start"
 
-    def start(self, folder: Path, url: str) -> int:
+    def start(self, folder: Path, url: str, *more: str) -> int:
         """Start a worker and return its process id."""
-        self._zygote.stdin.write(json.dumps([str(folder), url]).encode() + b"\n")
+        self._zygote.stdin.write(json.dumps([str(folder), url, *more]).encode() + b"\n")
         return self._line()
 
     def ended(self, within: float) -> int | None:
@@ -289,4 +289,4 @@ def check_end(run: Run, ended: int | None) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(work)

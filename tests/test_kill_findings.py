@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 import gradbook as gb
 from small import reply, small_task
 from stub import Stub
+from test_kill import Workers, serve
 from test_record import connect
 
 RULE = "red means K1. green means K2. blue means K3."
@@ -29,13 +29,7 @@ ASKED = {
     "additivity": "gb.probes.additivity(case, 1, split='test', replicates=2)",
     "locality": "gb.probes.locality(case, 1, reworded=4, others=2, examples=2)",
     "batch_noise": "gb.probes.noise(case, 1, sizes=(1, 3), split='test', replicates=4)",
-    "negate": "case.perturb(1, *(gb.edits.negate('prompt_critique', example=n) for n in range(3)))",
 }
-SCRIPT = """import sys, gradbook as gb
-folder, url, asked = sys.argv[1:]
-case = gb.Case(folder, model=gb.connect("small", base_url=url, api_key="k", retries=0, concurrency=2, cache=False))
-eval(asked)
-"""
 KILLS = 5
 
 
@@ -50,43 +44,61 @@ def case(tmp_path_factory):
     return made
 
 
-def ask(folder: Path, stub: Stub, asked: str, kill_at: int | None = None) -> None:
+def work(folder: Path, url: str, asked: str) -> None:
+    """Open the case and ask, as the script of a user would."""
+    case = gb.Case(
+        folder / "case", model=gb.connect("small", base_url=url, api_key="k", retries=0, concurrency=2, cache=folder / "calls.sqlite")
+    )
+    eval(asked, {"case": case, "gb": gb})
+    case.close()
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Workers]:
+    running = Workers(__file__)
+    yield running
+    running.close()
+
+
+def ask(workers: Workers, folder: Path, stub: Stub, asked: str, kill_at: int | None = None) -> None:
     """Ask in a process of its own; it is killed when so many calls have been asked for."""
     stub.requests.clear()
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    worker = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), stub.url, asked], stderr=subprocess.PIPE, env=environment)
+    process = workers.start(folder.parent, stub.url, asked)
     if kill_at is not None:
         stub.wait_for(kill_at, timeout=60)
-        worker.send_signal(signal.SIGKILL)
-    said = worker.communicate(timeout=120)[1]
-    assert worker.returncode == (0 if kill_at is None else -signal.SIGKILL), said.decode()[-2000:]
+        os.kill(process, signal.SIGKILL)
+    assert workers.ended(120) == (0 if kill_at is None else -signal.SIGKILL), (folder.parent / "stderr.txt").read_text()[-2000:]
 
 
-def events(folder: Path) -> list[str]:
-    """What is on record without times, in an order that does not depend on which call ended first."""
-    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
-    return sorted(json.dumps({k: v for k, v in line.items() if k not in ("time", "seconds")}, sort_keys=True) for line in lines)
+def asked_for(stub: Stub) -> Counter[str]:
+    """What was asked for since the last worker began, by content."""
+    return Counter(json.dumps(request.body, sort_keys=True) for request in stub.requests)
 
 
 @pytest.mark.parametrize("kind", ASKED)
-def test_a_finding_survives_being_killed_at_any_call(kind, case, tmp_path):
-    whole = case.copy(tmp_path / "whole")
+def test_a_finding_survives_being_killed_at_any_call(kind, case, workers, tmp_path):
+    whole = case.copy(tmp_path / "whole" / "case")
     with Stub(reply=reply, latency=0.01) as stub:
-        ask(whole, stub, ASKED[kind])
-        bodies = [json.dumps(request.body, sort_keys=True) for request in stub.requests]
-        calls = len(bodies)
+        ask(workers, whole, stub, ASKED[kind])
+        once = asked_for(stub)
+        assert max(once.values()) == 1, "the same is never asked for twice"
         expected = gb.Recording(whole)
-        once = Counter(bodies)
-        for kill in sorted({max(1, round(calls * (n + 0.5) / KILLS)) for n in range(KILLS)}):
-            folder = case.copy(tmp_path / f"killed at {kill}")
-            ask(folder, stub, ASKED[kind], kill_at=kill)
-            before = Counter(json.dumps(request.body, sort_keys=True) for request in stub.requests)
+        for kill in sorted({max(1, round(len(once) * (n + 0.5) / KILLS)) for n in range(KILLS)}):
+            folder = case.copy(tmp_path / f"killed at {kill}" / "case")
+            ask(workers, folder, stub, ASKED[kind], kill_at=kill)
+            before = asked_for(stub)
             kept = gb.Recording(folder).spent.calls - case.spent.calls
-            ask(folder, stub, ASKED[kind])
-            after = Counter(json.dumps(request.body, sort_keys=True) for request in stub.requests)
-            assert after.total() == calls - kept, "what had finished is not asked for again"
-            assert set(before) | set(after) == set(once) and before.total() - kept <= 2, "only what was under way is asked again"
+            assert before.total() - kept <= 2, "a call that finished is on record at once"
+            ask(workers, folder, stub, ASKED[kind])
+            after = asked_for(stub)
+            assert set(before) | set(after) == set(once) and (before + after).total() - len(once) <= 2, (
+                "only what was under way is asked again"
+            )
             found = gb.Recording(folder)
             assert [f.sentence for f in found.found.values()] == [f.sentence for f in expected.found.values()]
             assert [f.result for f in found.found.values()] == [f.result for f in expected.found.values()]
             assert Counter(s.replicate_of for s in found) == Counter(s.replicate_of for s in expected)
+
+
+if __name__ == "__main__":
+    serve(work)
