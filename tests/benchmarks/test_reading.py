@@ -23,4 +23,4 @@ def test_no_reply_takes_long_to_read(size: int) -> None:
             if (took := seconds(reader, text)) > worst[0]:  # look again, since the collector of the whole process may have come by
                 worst = max(worst, (min(took, seconds(reader, text)), name, text[:30]))
     print(f"\n{size:>7,} characters: {worst[0] * 1000:.1f} ms for {worst[1]}, {worst[2]!r}")
-    assert worst[0] < 0.2
+    assert worst[0] < 1

@@ -20,11 +20,11 @@ READERS = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_the_longest_of_long_texts(reader, report):
+def test_the_longest_of_long_texts(reader, report):  # what takes time in the square takes minutes; a busy machine twice its time
     figures = []
     for length in (1_000, 10_000, 100_000):
         taken = {name: seconds(lambda text=text: READERS[reader](text), tries=2) for name, text in long_texts(length).items()}
         worst = max(taken, key=taken.get)
         figures.append(f"{taken[worst]:6.3f} s at {length:,} ({worst})")
-        assert taken[worst] < 0.2, f"{reader} takes {taken[worst]:.2f} s for {length:,} characters of {worst}"
+        assert taken[worst] < 1, f"{reader} takes {taken[worst]:.2f} s for {length:,} characters of {worst}"
     report(f"worst of {reader}", "; ".join(figures))
