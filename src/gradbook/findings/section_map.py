@@ -189,5 +189,5 @@ def points(worth: Worth | None) -> str:
     """A worth in points, with its interval."""
     if worth is None:
         return "not measured"
-    value, low, high = (f"{100 * share:+.1f}".replace("-", "−") for share in (worth.value, worth.low, worth.high))
+    value, low, high = map(stats.points, (worth.value, worth.low, worth.high))
     return f"{value} points ({low} to {high})"

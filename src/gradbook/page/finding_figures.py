@@ -46,7 +46,7 @@ def _rows(rows: "Sequence[BarView]", reach: float) -> Iterator[Markup]:
         if row.low is not None and row.high is not None:
             yield line(_x(row.low, reach), middle, _x(row.high, reach), middle, kind, 1.5)
         yield mark(_x(row.value, reach), middle, kind, 4.5, f"{row.label}: {row.text}", full=row.tone != "quiet")
-        yield text(_WIDTH - _RIGHT + 8, middle + 4, row.text, limit=28)
+        yield text(_WIDTH - _RIGHT + 8, middle + 4, row.text, limit=24)
         y += _ROW
 
 

@@ -46,7 +46,7 @@ def ablate(_: "Recording | None", found: SectionMap) -> FindingView:
 
 def _bar(section: Section, worth: Worth) -> BarView:
     label = f"{section.number} {brief(section.text, 30)}"
-    return BarView(label, worth.value, worth.low, worth.high, f"{points(worth)}, {worth.word}", _TONES.get(worth.word, "quiet"))
+    return BarView(label, worth.value, worth.low, worth.high, f"{points(worth).split()[0]}, {worth.word}", _TONES.get(worth.word, "quiet"))
 
 
 def _section(section: Section, most: float) -> SectionView:
