@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from gradbook.errors import StatsError
 from gradbook.records import Record, short_id
@@ -21,13 +21,19 @@ class Hypothesis(Record):
 
     name: str = Field(min_length=1, description="The property, as a table names it: the loss matters.")
     arms: tuple[str, ...] = Field(description="Two arms, of which the first is compared with the second, or two or more with a dose each.")
-    doses: tuple[float, ...] = Field(default=(), description="The dose of each arm, for a trend: how many candidates, how many steps.")
+    doses: tuple[FiniteFloat, ...] = Field(
+        default=(), description="The dose of each arm, for a trend: how many candidates, how many steps."
+    )
     direction: Direction = Field(
         default="more",
         description="If the property holds, the first arm has more than the second, or a greater dose has; less; or they differ.",
     )
-    margin: float = Field(default=0.05, gt=0, description="The difference below which arms count as equivalent; of a trend over its range.")
-    size: float | None = Field(default=None, gt=0, description="The difference that a price is named for; twice the margin if left out.")
+    margin: FiniteFloat = Field(
+        default=0.05, gt=0, description="The difference below which arms count as equivalent; of a trend over its range."
+    )
+    size: FiniteFloat | None = Field(
+        default=None, gt=0, description="The difference that a price is named for; twice the margin if left out."
+    )
     family: str = Field(default="", description="Hypotheses of one family share the error rate.")
     paired: bool = Field(
         default=False, description="Whether trials of the same number share seeds, so that their differences are compared."

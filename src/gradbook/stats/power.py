@@ -1,7 +1,8 @@
 """What a number of trials can show: the power of the t-test, the least effect it finds, and effect sizes.
 
-On the noncentral t, as statsmodels' `TTestIndPower` (which gives the same numbers and takes two seconds to import), with what it leaves
-out: pairs, trends over doses, and that a permutation test of few trials has no p small enough for a strict level.
+On the noncentral t, as statsmodels' `TTestIndPower`, which gives the same numbers where it gives any (two-sided at d = 1.875 with 16 and
+60 trials: nan) and takes two seconds to import; with trends over doses, and with this: the permutation test of few trials has no p small
+enough for a strict level.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln, nctdtr, nctdtrinc, stdtrit
+from scipy.special import nctdtr, nctdtrinc, stdtrit
 
 from gradbook.errors import StatsError
 
@@ -46,9 +47,11 @@ def design(trials: Trials, doses: Sequence[float] = (1.0, 0.0), paired: bool = F
         raise StatsError(f"{len(doses)} arms need two trials or more each, and pairs as many in both, not {', '.join(map(str, counts))}.")
     if paired:
         return Design(math.sqrt(counts[0]), counts[0] - 1, 0.5 ** counts[0])
-    x = np.repeat(np.asarray(doses, dtype=float), counts)
-    logs = gammaln(np.array(counts) + 1.0).sum() - gammaln(len(x) + 1.0)
-    return Design(float(x.std() * math.sqrt(len(x)) / np.ptp(x)), len(x) - 2, float(np.exp(logs)))
+    n = sum(counts)
+    mean = sum(count * dose for count, dose in zip(counts, doses, strict=True)) / n
+    squares = sum(count * (dose - mean) ** 2 for count, dose in zip(counts, doses, strict=True))
+    ways = math.lgamma(n + 1) - sum(math.lgamma(count + 1) for count in counts)
+    return Design(math.sqrt(squares) / (max(doses) - min(doses)), n - 2, math.exp(-ways))
 
 
 def power(
@@ -131,7 +134,7 @@ def hedges(first: ArrayLike, second: ArrayLike, paired: bool = False, level: flo
     sd = float((a - b).std(ddof=1)) if paired else math.sqrt(squares / df)
     if sd <= 1e-12 * max(1.0, np.abs(a).max()) or df < 2:
         return Size(math.nan, math.nan, math.nan)
-    fewer = math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
+    fewer = math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)
     t = float(a.mean() - b.mean()) / sd * scale
     bounds = nctdtrinc(df, np.array([1 - level / 2, level / 2]), t) / scale
     return Size(fewer * t / scale, *(fewer * bounds).tolist())

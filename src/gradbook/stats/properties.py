@@ -150,7 +150,7 @@ def properties(
         ]
         tests = {k: _test(hypotheses[k], [arm[:look] for arm in tables[k]], draws, seed) for k in due}
         judged |= families.judge({k: (hypotheses[k], tests[k]) for k in due}, look)
-    return tuple(_property(h, tables[k], judged.get(k)) for k, h in enumerate(hypotheses))
+    return tuple(_property(h, _finished(h, arms), tables[k], judged.get(k)) for k, h in enumerate(hypotheses))
 
 
 def outlook(
@@ -262,17 +262,20 @@ def _arm(name: str, given: ArrayLike) -> Array:
     return table
 
 
+def _finished(h: Hypothesis, arms: Mapping[str, Array]) -> list[Array]:
+    return [arm[~np.isnan(arm).any(1)] for arm in (arms.get(name, np.empty((0, 1))) for name in h.arms)]
+
+
 def _table(h: Hypothesis, arms: Mapping[str, Array], rounds: bool) -> list[Array]:
-    """The trials of a hypothesis' arms; where rounds are asked for, or pairs, only those that all have."""
+    """The finished trials of a hypothesis' arms; where rounds are asked for, or pairs, only those that all have."""
     given = [arms.get(name, np.empty((0, 1))) for name in h.arms]
-    widths = {arm.shape[1] for arm in given if len(arm)}
-    if len(widths) > 1:
+    if len({arm.shape[1] for arm in given if len(arm)}) > 1:
         raise StatsError(f"{h.name!r} compares {', '.join(h.arms)}, which were scored on other numbers of examples.")
-    if rounds or h.paired:
-        length = min(map(len, given))
-        whole = ~np.any([np.isnan(arm[:length]).any(1) for arm in given], axis=0)
-        return [arm[:length][whole] for arm in given]
-    return [arm[~np.isnan(arm).any(1)] for arm in given]
+    if not (rounds or h.paired):
+        return _finished(h, arms)
+    length = min(map(len, given))
+    whole = ~np.any([np.isnan(arm[:length]).any(1) for arm in given], axis=0)
+    return [arm[:length][whole] for arm in given]
 
 
 def _enough(table: list[Array]) -> bool:
@@ -305,11 +308,11 @@ def _outlook(h: Hypothesis, trials: int | Sequence[int], spread: float, share: f
     )
 
 
-def _property(h: Hypothesis, table: list[Array], judged: _Judged | None) -> Property:
+def _property(h: Hypothesis, given: list[Array], table: list[Array], judged: _Judged | None) -> Property:
     if judged is None:
-        few = [name for name, arm in zip(h.arms, table, strict=True) if len(arm) < 2]
-        why = f"There are fewer than two trials of {', '.join(few)}." if few else f"The first look is at {FIRST} whole rounds."
-        return Property(h, tuple(map(len, table)), tuple(float(arm.mean()) if len(arm) else math.nan for arm in table), "cannot tell", why)
+        there = ", ".join(f"{len(arm)} of {name}" for name, arm in zip(h.arms, given, strict=True))
+        why = f"To compare takes two trials an arm, {FIRST} where one looks after each: there are {there}."
+        return Property(h, tuple(map(len, given)), tuple(float(arm.mean()) if len(arm) else math.nan for arm in given), "cannot tell", why)
     test, look = judged.test, judged.look
     table = [arm[:look] for arm in table]
     means, counts = [arm.mean(1) for arm in table], tuple(map(len, table))
@@ -354,7 +357,7 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
         open_ = like is not None and like[0] <= 0 <= like[1]
         return f"{said}, {p}." + (f" For other examples like these it is open{_between(like)}." if like and open_ else "")
     if judged.verdict == "does not hold" and test.equivalent <= test.other:
-        there = " A difference is there, too small to matter." if judged.corrected <= judged.against else ""
+        there = " A difference is there, too small to matter." if test.p <= ahead.level else ""
         return f"{said}, within {margin} ({against}).{there}"
     if judged.verdict == "does not hold":
         return f"{said}, the other way round than stated ({against})."

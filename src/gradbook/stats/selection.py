@@ -68,7 +68,7 @@ def _table(scores: ArrayLike) -> Array:
     try:
         table = np.asarray(scores, dtype=float)
     except (TypeError, ValueError):
-        table = np.empty(0)
+        table = np.full((1, 1), np.nan)
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or not np.isfinite(table).all():
         raise StatsError("The scores of end prompts must be numbers, one a trial or a row of all examples a trial, with no gaps.")
