@@ -16,6 +16,13 @@ EDIT = gb.edits.replace(
     text="Inputs about money, invoices or bank statements should be routed to K2.",
     why="the label was K2; the critique says K1, and it names one customer's detail instead of the topic",
 )
+RULES = """Route the support ticket to one of K1, K2, K3. Reply with the answer line only.
+
+- K1: parcels and their delivery.
+- K2: invoices, payments and refunds.
+- K3: devices that are broken or do not work.
+- Be polite."""
+HACK = "Answer the question with yes or no. Never answer unknown. Reply with the answer line only."
 SEES_DATA = {"update": "three-stage", "labels": "correct", "evaluation": "direct"}
 EVERY_ARM = (
     {},
@@ -35,7 +42,9 @@ def first_step(folder: Path, model: gb.Model) -> gb.Case:
     case = _case(folder, "First step: tickets with opaque codes", task, model, gb.Method(selection="validated", candidates=2))
     case.run(batches=3)
     case.perturb(1, EDIT)
-    compared = case.compare(1, 4, "validation", replicates=3)
+    compared = case.compare(1, 4, "validation", replicates=0)
+    for number in (1, 2, 3):
+        case.score(case.replicate(1, "rewrite", number), "validation", number)
     critiques = {(step.id, critique.example): critique.text for step in case for critique in step.prompt_critique or ()}
     given = next(prediction for prediction in case[3].predict or () if prediction.example == "train-20")
     case.write_note(1, f"Example 1 is **K2**, as its evaluation says. Its prompt critique: *“{critiques[1, EDIT.example]}”*")
@@ -44,7 +53,7 @@ def first_step(folder: Path, model: gb.Model) -> gb.Case:
         f"Example 2 was answered {given.answer}, which is **{'right' if given.correct else 'wrong'}**. "
         f"Its prompt critique: *“{critiques[3, 'train-20']}”*",
     )
-    case.write_note(4, f"**Edit:** K1 → K2, and the topic in place of one customer's detail.\n\n{compared}")
+    case.write_note(4, f"**Edit:** K1 → K2, and the topic in place of one customer's detail.\n\n{compared.as_they_ran}")
     return case
 
 
@@ -58,6 +67,31 @@ def every_arm(folder: Path, model: gb.Model) -> gb.Case:
     """One naive step of each arm on tickets with opaque codes."""
     task = gb.tasks.ticket_routing(codes=3, seed=0)
     return _arms(folder, "Every arm: one naive step each on tickets with opaque codes", task, model, EVERY_ARM)
+
+
+def verdicts(folder: Path, model: gb.Model) -> gb.Case:
+    """One step on tickets, two edits by hand with their verdicts, what each line of a prompt is worth, and where the label is lost."""
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 24))
+    case = _case(folder, "Verdicts: edits of one step on tickets with opaque codes", task, model, gb.Method(selection="naive"))
+    first = case.step()
+    case.perturb(first, EDIT)
+    case.compare(1, 2, "test", replicates=3)
+    case.perturb(first, gb.edits.replace("candidate", candidate=0, text=RULES, why="what the codes stand for, written by hand"))
+    case.compare(1, 3, "test", until="decided")
+    case.ablate(3, split="test", runs=8, confirm=2, replicates=3)
+    case.trace(1, split="test", replicates=3)
+    return case
+
+
+def prevalence(folder: Path, model: gb.Model) -> gb.Case:
+    """One step on Web of Lies, and a prompt that wins by never saying "unknown"."""
+    task = gb.tasks.web_of_lies(people=3, unknown=0.12, seed=0, sizes=(30, 30, 100))
+    case = _case(folder, "Prevalence: a gain that moves answers between classes", task, model, gb.Method(selection="naive"))
+    first = case.step()
+    case.prevalence(first, replicates=2)
+    case.perturb(first, gb.edits.replace("candidate", candidate=0, text=HACK, why="few answers are unknown, so never to say it should pay"))
+    case.prevalence(2, replicates=2)
+    return case
 
 
 def _arms(folder: Path, title: str, task: gb.Task, model: gb.Model, arms: tuple[dict[str, str], ...]) -> gb.Case:
@@ -77,7 +111,9 @@ def _case(folder: Path, title: str, task: gb.Task, model: gb.Model, method: gb.M
     return gb.Case(folder, title=title, task=task, model=model, method=method, seed=0)
 
 
-CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {made.__name__: made for made in (first_step, four_updates, every_arm)}
+CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {
+    made.__name__: made for made in (first_step, four_updates, every_arm, verdicts, prevalence)
+}
 
 
 def main() -> None:

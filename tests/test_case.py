@@ -140,25 +140,26 @@ def test_rerunning_without_a_change_makes_no_call(case, stub):
     assert again.id != step.id and again.model_dump(exclude={"id"}) == step.model_dump(exclude={"id"})
 
 
-def test_compare_shows_the_effect_beside_the_noise_floor(case, stub):
+def test_an_effect_is_judged_by_draws_of_both_arms(case, stub):
     step = case.step()
     branch = case.perturb(step, gb.edits.replace("candidate", candidate=0, text="red means K1. green means K2. blue means K3."))
     found = case.compare(step, branch, "validation", replicates=3)
-    assert found.after.accuracy.value == 1.0 and found.effect == pytest.approx(1 - found.before.accuracy.value)
-    assert len(found.floor) == 4 and found.broken == 0
+    assert found.after.metrics.accuracy.value == 1.0 and found.difference == pytest.approx(1 - found.before.metrics.accuracy.value)
+    assert len(found.before.floor) == len(found.after.floor) == 3 and found.broken == 0
     before = len(stub.requests)
     assert case.compare(step, branch, "validation", replicates=3) == found and len(stub.requests) == before, (
         "what is on record costs nothing"
     )
 
 
-def test_the_noise_floor_of_a_critique_edit_rewrites_without_the_edit(case, stub):
+def test_draws_of_a_critique_edit_rewrite_in_both_arms(case, stub):
     step = case.step()
     branch = case.perturb(step, gb.edits.replace("prompt_critique", example=0, text="blue means K3"))
     found = case.compare(step, branch, "validation", replicates=2)
-    assert found.resampled == "rewrite"
-    replicates = [s for s in case if s.replicate_of is not None]
-    assert len(replicates) == 2 and all(s.prompt_critique == step.prompt_critique for s in replicates)
+    assert found.before.fresh_from == found.after.fresh_from == "rewrite"
+    for arm in (step, branch):
+        replicates = [s for s in case if s.replicate_of == arm.id]
+        assert len(replicates) == 2 and all(s.prompt_critique == arm.prompt_critique for s in replicates)
     assert case.current.id == branch.id, "replicates do not move the person"
 
 
@@ -201,7 +202,7 @@ def test_a_damaged_line_is_named(case, tmp_path):
 def test_a_newer_schema_is_refused(case, tmp_path):
     case.close()
     journal = tmp_path / "case" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace('"schema_version":2', '"schema_version":99'))
+    journal.write_text(journal.read_text().replace('"schema_version":3', '"schema_version":99'))
     with pytest.raises(CaseError, match="install a newer gradbook"):
         gb.Case(tmp_path / "case")
 
@@ -391,5 +392,5 @@ def test_no_key_reaches_a_file(tmp_path, monkeypatch):
 def test_the_journal_is_json_lines_with_the_schema_first(case, tmp_path):
     case.step()
     lines = [json.loads(line) for line in Path(tmp_path / "case" / "journal.jsonl").read_text().splitlines()]
-    assert lines[0]["event"] == "case" and lines[0]["schema_version"] == 2
+    assert lines[0]["event"] == "case" and lines[0]["schema_version"] == 3
     assert {line["event"] for line in lines} >= {"task", "method", "model", "prompt", "step", "stage", "score"}

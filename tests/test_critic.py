@@ -352,19 +352,20 @@ def test_compare_sets_agreement_on_the_same_outputs_beside_its_noise(case, stub)
     step, turn = case.step(), case.step()
     before = len(stub.requests)
     found = case.compare(case[1], case[2], "validation", replicates=3)
-    assert (found.before.accuracy.count, found.after.accuracy.count, found.after.accuracy.total) == (4, 6, 6)
-    assert (found.fixed, found.broken, len(found.floor)) == (2, 0, 4) and found.effect == pytest.approx(1 / 3)
-    assert set(found.before.recall) == {"right", "wrong"} and found.before.recall["wrong"].value == 0.5
+    shares = [arm.metrics.accuracy for arm in (found.before, found.after)]
+    assert (shares[0].count, shares[1].count, shares[1].total) == (4, 6, 6)
+    assert (found.fixed, found.broken, len(found.before.floor)) == (2, 0, 3) and found.difference == pytest.approx(1 / 3)
+    assert set(found.before.metrics.recall) == {"right", "wrong"} and found.before.recall("wrong") == 0.5
     made = asked(stub, before)
-    assert [role for role, _ in made] == ["critic"] * 18, "a replicate judges the same outputs again and nothing else"
+    assert [role for role, _ in made] == ["critic"] * 36, "a draw of either arm judges the same outputs again and nothing else"
     outputs = {answer.call for answer in case.scored(step).answers}
     assert len(outputs) == 6
     again = len(stub.requests)
     assert case.compare(step, turn, "validation", replicates=3) == found and len(stub.requests) == again
     branch = case.perturb(turn, gb.edits.replace("prompt_critique", example=0, text="Nothing to add."))
     effect = case.compare(turn, branch, "validation", replicates=2)
-    assert effect.resampled == "rewrite" and len(effect.floor) == 3
-    replicates = [s for s in case if s.replicate_of is not None]
+    assert effect.before.fresh_from == "rewrite" and len(effect.before.floor) == len(effect.after.floor) == 2
+    replicates = [s for s in case if s.replicate_of == turn.id]
     assert len(replicates) == 2 and all(s.variable == "critic" and s.prompt_critique == turn.prompt_critique for s in replicates)
 
 
@@ -380,7 +381,7 @@ def test_the_noise_floor_of_a_critic_is_made_of_fresh_verdicts(tmp_path):
         case = open_case(stub, tmp_path / "case", "critic-binary")
         case.step(), case.step()
         found = case.compare(case[1], case[2], "validation", replicates=6)
-    assert len(set(found.floor)) > 1
+    assert len(set(found.before.floor)) > 1
     targets = {
         tuple(a.target for a in score.answers)
         for score in [case.recorded(q) for q in case.recorded_questions()]

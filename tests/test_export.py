@@ -95,9 +95,9 @@ def test_numbers_are_those_of_the_journal(written, case):
         share = case.metrics(step).accuracy
         assert f"{share.value:.1%} ({share.count}/{share.total})" in page
     comparison = case.comparison(1, 3, "validation")
-    assert comparison.verdict in page and len(comparison.floor) == 3
+    assert str(comparison) in page and len(comparison.before.floor) == len(comparison.after.floor) == 2
     assert comparison.fixed and f"{comparison.fixed} fixed and {comparison.broken} broken" in page
-    for value in comparison.floor:
+    for value in (*comparison.before.floor, *comparison.after.floor):
         assert f"{value:.1%}" in page
     assert f"{case.spent.calls:,} calls" in page
 
@@ -206,5 +206,5 @@ def test_the_figure_holds_the_scores(case):
     figure = figures.score_figure(case)
     drawn = {(trace.name, trace.xaxis or "x"): list(trace.y or ()) for trace in figure.data}
     assert drawn["branch", "x"] == [case.metrics(3).accuracy.value]
-    assert set(case.comparison(1, 3, "validation").floor[1:]) <= set(drawn["run again without a change", "x"])
+    assert set(case.comparison(1, 3, "validation").before.floor) <= set(drawn["run again without a change", "x"])
     assert [annotation.text for annotation in figure.layout.annotations] == ["validation: accuracy", "test: accuracy"]

@@ -15,7 +15,8 @@ from scipy.stats import binomtest, t
 
 import gradbook as gb
 from gradbook.metrics import Mean, Metrics, Share, flips
-from gradbook.records import Answer, Question, Score
+from gradbook.records import Answer
+from gradbook.scores import Question, Score
 from gradbook.tasks.answers import SequenceAnswer
 from small import WORDS, reply, small_task
 from stub import Stub

@@ -24,7 +24,7 @@ from small import reply, small_task
 from stub import Stub
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = Path(__file__).parent / "golden" / "journal.schema2.json"
+GOLDEN = Path(__file__).parent / "golden" / "journal.schema3.json"
 GOOD = "red means K1. green means K2. blue means K3."
 
 
@@ -55,13 +55,13 @@ def test_numbers_of_two_models_never_meet(tmp_path):
         case = make(stub, tmp_path / "case", "A", selection="naive", candidates=1)
         first, second = case.step(), case.step()
         by_a = case.compare(0, second, "test", replicates=2)
-        assert by_a.model == "A" and by_a.effect > 0
+        assert by_a.model == "A" and by_a.difference > 0
         case.close()
         case = gb.Case(tmp_path / "case", model=connect(stub, "B"))
-        assert case.metrics(second, "test") == by_a.after and case.shown_model()["name"] == "A", "B has no score to show yet"
+        assert case.metrics(second, "test") == by_a.after.metrics and case.shown_model()["name"] == "A", "B has no score to show yet"
         by_b = case.compare(0, second, "test", replicates=2)
-        assert by_b.model == "B" and by_b.effect == 0 and by_b.before.accuracy.value == pytest.approx(1 / 3)
-        assert by_b.floor == pytest.approx((1 / 3,) * 3), "the noise floor is B's alone"
+        assert by_b.model == "B" and by_b.difference == 0 and by_b.before.metrics.accuracy.value == pytest.approx(1 / 3)
+        assert by_b.before.floor == pytest.approx((1 / 3,) * 2), "the noise floor is B's alone"
         assert case.shown_model()["name"] == "B" and case.other_models == ["A"]
         assert set(case.scores()["model"]) == {"A", "B"} and set(case.steps()["scored_by"]) == {"B"}
         assert {facts["name"] for models in case.models_of(first).values() for facts in models.values()} == {"A"}
@@ -79,7 +79,7 @@ def test_arms_that_different_models_made_are_refused_unless_asked_for(tmp_path):
         with pytest.raises(CaseError, match="step 1 was made by A and step 2 by B"):
             case.compare(step, branch, "test")
         found = case.compare(step, branch, "test", replicates=0, across_models=True)
-        assert found.mixed == ("A", "B") and "different models" in found.verdict
+        assert found.mixed == ("A", "B") and "different models" in str(found)
         again = case.replicate(step, "rewrite", 1)
         assert case.compare(again, branch, "test", replicates=0).mixed == (), "made again by the model at hand, the two may meet"
 
@@ -89,7 +89,7 @@ def test_the_default_split_is_one_that_no_selection_has_looked_at(stub, tmp_path
     step = case.step()
     assert case.compare(0, step, replicates=0).split == "test"
     asked = case.compare(0, step, "validation", replicates=0)
-    assert asked.chosen_here and "selection has looked at this split" in asked.verdict
+    assert asked.chosen_here and "selection has looked at this split" in str(asked)
     naive = make(stub, tmp_path / "naive", selection="naive", candidates=1)
     found = naive.compare(0, naive.step(), replicates=0)
     assert found.split == "validation" and not found.chosen_here
@@ -341,7 +341,7 @@ def test_what_a_newer_version_wrote_is_told_as_such(stub, tmp_path):
     case.close()
     journal = tmp_path / "case" / "journal.jsonl"
     whole = journal.read_bytes()
-    for line in (b'{"event":"finding","of":1}\n', b'{"event":"note","step":0,"text":"x","colour":"red"}\n'):
+    for line in (b'{"event":"tomorrow","of":1}\n', b'{"event":"note","step":0,"text":"x","colour":"red"}\n'):
         journal.write_bytes(whole + line)
         with pytest.raises(CaseError, match="install a newer gradbook"):
             gb.Recording(tmp_path / "case")

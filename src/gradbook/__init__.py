@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradbook import edits, presets, tasks
 from gradbook.case import Case
-from gradbook.effects import Comparison
+from gradbook.effects import Effect
 from gradbook.errors import GradbookError
+from gradbook.findings.sections import recut, sections
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
 from gradbook.recording import Recording
@@ -23,7 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "Case",
-    "Comparison",
+    "Effect",
     "GradbookError",
     "Method",
     "Model",
@@ -34,6 +35,8 @@ __all__ = [
     "connect",
     "edits",
     "presets",
+    "recut",
+    "sections",
     "tasks",
 ]
 

@@ -5,19 +5,19 @@ import threading
 import warnings
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gradbook import background, edits, plan, settings
+from gradbook import background, edits, findings, plan, settings
 from gradbook.comparing import comparable
-from gradbook.effects import Comparison, rerun_from
+from gradbook.effects import Effect
 from gradbook.errors import CaseError
 from gradbook.events import MethodSet, Moved, Noted, Opened, StepBegun, TaskGiven
 from gradbook.files import Folder
 from gradbook.journal import NAME, Journal
+from gradbook.judging import DRAWS, MOST_DRAWS, Judging
 from gradbook.loop import Method
-from gradbook.loop.stages import together
 from gradbook.metrics import Metrics
-from gradbook.models import Model
+from gradbook.models import Budget, Model
 from gradbook.progress import blocking
 from gradbook.recording import Recording
 from gradbook.records import SPLITS, Edit, Role, SplitName, Stage, Step, Variable
@@ -83,6 +83,11 @@ class Case(Recording):
         state = f"read only, {self.read_only_because}" if self.read_only else models
         return f"Case({self.path.name!r}: {self.task.name}, {len(self) - 1} steps, at step {self.current.id}, {state})"
 
+    @property
+    def at_once(self) -> int | None:  # type: ignore[override]
+        """How many calls run at the same time."""
+        return self.models["task"].concurrency if self.models else None
+
     # --- what a person does --------------------------------------------------------------------------------------------
 
     async def astep(self) -> Step:
@@ -146,22 +151,27 @@ class Case(Recording):
         after: Step | int,
         split: SplitName | None = None,
         *,
-        replicates: int | None = 5,
-        both: bool = False,
+        replicates: int | None = None,
+        until: Literal["decided"] | None = None,
+        budget: Budget | None = None,
+        margin: float | None = None,
         across_models: bool = False,
-    ) -> Comparison:
-        """Compare two steps on the same examples, against the noise floor of the first.
+    ) -> Effect:
+        """Judge a change by fresh draws of both arms on the same examples.
 
-        Where `after` was branched off `before`, a replicate runs again just what the change ran again, with fresh samples and
-        without the change, and is scored with fresh samples; otherwise it is the first prompt answering the split again. Critics
-        judge the same outputs in every replicate. All scores are of the model at hand; what is on record costs nothing.
+        A draw runs again what comes after the change, in both arms alike, with fresh samples, and answers the split with fresh samples;
+        where the steps were not made in each other's place, it is their prompts answering the split again. Critics judge the same outputs
+        in every draw. All scores are of the model at hand; what is on record costs nothing.
 
         Args:
             before, after: steps, or their ids.
             split: "train", "validation" or "test"; by default one that no selection has looked at.
-            replicates: runs without a change; each costs as many calls as the change did.
-            both: run replicates of the second step as well.
-            across_models: compare although different models made the two arms; the verdict says so.
+            replicates: draws an arm, 5 unless said otherwise; with `until`, the most there may be, 20 unless said otherwise.
+            until: "decided" looks after every draw from the third on and stops at a verdict. The looks share the error rate; so they do
+                where a comparison that was undecided is asked for again with more draws.
+            budget: stop before the draws of this comparison cost more.
+            margin: the difference, a share, below which two arms count as equivalent, chosen before looking; 5 points by default.
+            across_models: compare although different models made the two arms; the answer says so.
 
         Raises:
             CaseError: a step is not done, or the arms were made by different models.
@@ -170,23 +180,16 @@ class Case(Recording):
         a, b, split = self[before], self[after], split or self.default_split(before, after)
         if self.models:
             comparable(self, a, b, across_models)
-            await background.here(self._measure(a, b, split, replicates or 0, both))
-        return super().compare(a, b, split, replicates=replicates, across_models=across_models)
+            most = replicates if replicates is not None else (MOST_DRAWS if until else DRAWS)
+            judging = Judging(self, a, b, split, most, until == "decided", budget, margin, across_models)
+            await background.here(judging.run())
+        return super().compare(a, b, split, replicates=replicates, margin=margin, across_models=across_models)
 
     step, perturb, replicate = blocking(astep), blocking(aperturb), blocking(areplicate)
     score, run = blocking(ascore), blocking(arun)
+    anoise, atrace, aablate, aprevalence = findings.anoise, findings.atrace, findings.aablate, findings.aprevalence
+    noise, trace, ablate, prevalence = blocking(anoise), blocking(atrace), blocking(aablate), blocking(aprevalence)
     compare = blocking(acompare)  # type: ignore[arg-type]  # mypy expects the parameters of Recording.compare and no more
-
-    async def _measure(self, a: Step, b: Step, split: SplitName, replicates: int, both: bool) -> None:
-        """Run and score what a comparison lacks."""
-        stage = rerun_from(a, b, self.method_of(b))
-
-        async def repeat(step: Step, number: int) -> None:
-            again, fresh = (step, number) if stage is None else (await self.areplicate(step, stage, number), number)
-            await self.runner.score(self.scorable(again, split, b.variable), split, fresh)
-
-        await together(self.runner.score(self.scorable(step, split, b.variable), split) for step in (a, b))
-        await together(repeat(step, number) for step in ((a, b) if both else (a,)) for number in range(1, replicates + 1))
 
     def begin(self) -> Step:
         """The step under way, or a new one at the current step, with no stage run yet."""

@@ -1,14 +1,21 @@
 """Comparisons on record; each function here is a method of `Recording`."""
 
-from itertools import count, takewhile
+from itertools import count
 from typing import TYPE_CHECKING
 
-from gradbook.effects import Comparison, flips, rerun_from
+from gradbook.costs import Calls, answers, plan, run_again
+from gradbook.effects import Arm, Effect, fresh_from
 from gradbook.errors import CaseError
+from gradbook.findings.bench import finding_id
+from gradbook.metrics import flips
 from gradbook.records import STAGES, SplitName, Stage, Step, Variable
+from gradbook.scores import Score
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
+
+MARGIN = 0.05
+"""The difference below which two arms count as equivalent, unless said otherwise."""
 
 
 def default_split(case: "Recording", *steps: Step | int) -> SplitName:
@@ -35,21 +42,23 @@ def compare(
     split: SplitName | None = None,
     *,
     replicates: int | None = None,
+    margin: float | None = None,
     across_models: bool = False,
-) -> Comparison:
-    """Compare two steps on the same examples, with the replicates that are on record.
+) -> Effect:
+    """Judge a change by the draws of both arms that are on record.
 
     Args:
         before, after: steps, or their ids.
         split: "train", "validation" or "test"; by default one that no selection has looked at.
-        replicates: at most so many runs without a change; by default all there are.
-        across_models: compare although different models made the two arms; the verdict says so.
+        replicates: at most so many draws an arm; by default all there are.
+        margin: the difference, a share, below which two arms count as equivalent; by default that of the last comparison, else 5 points.
+        across_models: compare although different models made the two arms; the answer says so.
 
     Raises:
         CaseError: a step is not done, a score is missing, or the arms were made by different models.
     """
     split = split or case.default_split(before, after)
-    found = case.comparison(before, after, split, replicates, across_models)
+    found = case.comparison(before, after, split, replicates, across_models, margin)
     if found is None:
         a, b = (case[step].id for step in (before, after))
         raise CaseError(
@@ -59,37 +68,72 @@ def compare(
 
 
 def comparison(
-    case: "Recording", before: Step | int, after: Step | int, split: SplitName, replicates: int | None = None, across_models: bool = False
-) -> Comparison | None:
-    """The comparison as far as it is on record, or None where a score is missing."""
+    case: "Recording",
+    before: Step | int,
+    after: Step | int,
+    split: SplitName,
+    replicates: int | None = None,
+    across_models: bool = False,
+    margin: float | None = None,
+) -> Effect | None:
+    """The effect as far as it is on record, or None where a score is missing."""
     a, b = (case[step] for step in (before, after))
     mixed = comparable(case, a, b, across_models)
-    first, second = (case.entry(step, split, 0, b.variable) for step in (a, b))
-    if first is None or second is None:
+    entries = [case.entry(step, split, 0, b.variable) for step in (a, b)]
+    if entries[0] is None or entries[1] is None:
         return None
-    stage = rerun_from(a, b, case.method_of(b))
-    floors = [_floor(case, step, b.variable, stage, split)[:replicates] for step in (a, b)]
-    return Comparison(
-        before_step=a.id,
-        after_step=b.id,
+    first, second = entries[0].score, entries[1].score
+    stages = fresh_from(a, b, [case.method_of(step) for step in (a, b)])
+    looked = case.found.get(effect_id(a, b, split))
+    told = looked.params if looked else {}
+    wanted = told.get("margin", MARGIN) if margin is None else margin
+    return Effect(
+        before=_arm(case, a, b.variable, stages[0], split, replicates),
+        after=_arm(case, b, b.variable, stages[1], split, replicates),
         split=split,
-        before=case.metrics_on(case.question(a, split, 0, b.variable)),
-        after=case.metrics_on(case.question(b, split)),
-        flips=tuple(flips(first.score, second.score)),
-        floor=(first.accuracy, *floors[0]),
-        after_floor=(second.accuracy, *floors[1]),
-        resampled=stage,
+        examples=tuple(answer.example for answer in first.answers),
+        run=(_right(first), _right(second)),
+        flips=tuple(flips(first, second)),
+        each=plan(case, draw_calls(case, a, b, split)),
+        margin=wanted,
+        watched=bool(told.get("watched")),
         model=(case.shown_model(b.variable) or {"name": "unknown"})["name"],
         chosen_here=split == "validation" and (case.chosen_on_validation(a) or case.chosen_on_validation(b)),
         mixed=mixed,
+        margins=(*told.get("margins", ()), wanted),
     )
 
 
-def _floor(case: "Recording", step: Step, variable: Variable, stage: Stage | None, split: SplitName) -> list[float]:
-    """Accuracies of a step's replicates that are on record."""
-    if stage is None:
-        return [entry.accuracy for entry in takewhile(bool, (case.entry(step, split, number, variable) for number in count(1))) if entry]
-    return [e.accuracy for number, again in case.replicates(step, stage).items() if (e := case.entry(again, split, number))]
+def draw_calls(case: "Recording", before: Step, after: Step, split: SplitName) -> Calls:
+    """The calls of one draw of both arms."""
+    found = answers(case, split, 2)
+    for step, stage in zip((before, after), fresh_from(before, after, map(case.method_of, (before, after))), strict=True):
+        found += run_again(case, step, stage) if stage else Calls()
+    return found
+
+
+def effect_id(before: Step, after: Step, split: SplitName) -> str:
+    """The id under which looks at a comparison are on record."""
+    return finding_id("effect", after, split, before=before.id)
+
+
+def _arm(case: "Recording", step: Step, variable: Variable, stage: Stage | None, split: SplitName, most: int | None) -> Arm:
+    """A step with its draws that are on record."""
+    again = case.replicates(step, stage).items() if stage else ((number, step) for number in count(1))
+    drawn = []
+    for number, draw in again:
+        if case.entry(draw, split, number, variable) is not None:
+            drawn.append(case.question(draw, split, number, variable))
+        elif stage is None:
+            break
+    drawn = drawn[:most]
+    right = tuple(_right(case.recorded(question)) for question in drawn)
+    metrics = case.metrics_on(case.question(step, split, 0, variable))
+    return Arm(step.id, metrics, stage, right, tuple(map(case.metrics_on, drawn)))
+
+
+def _right(score: Score) -> tuple[bool, ...]:
+    return tuple(answer.correct for answer in score.answers)
 
 
 def comparable(case: "Recording", before: Step, after: Step, across_models: bool) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from pkgutil import resolve_name
 from typing import Any
 
-LAYOUTS = {"Comparison": "gradbook.page:comparison", "Task": "gradbook.page:task"}
+LAYOUTS = {"Effect": "gradbook.page:comparison", "Finding": "gradbook.page:finding", "Task": "gradbook.page:task"}
 """What makes the HTML of a value, by its class; templates are loaded where something is shown."""
 
 
 def html(value: Any) -> str:
-    """The HTML of a value."""
-    return str(resolve_name(LAYOUTS[type(value).__name__])(value))
+    """The HTML of a value, by its class or the first that it inherits from."""
+    name = next(each.__name__ for each in type(value).__mro__ if each.__name__ in LAYOUTS)
+    return str(resolve_name(LAYOUTS[name])(value))

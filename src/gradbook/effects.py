@@ -1,83 +1,128 @@
-"""Effects: what a change did to the score, beside the noise floor of re-running without any change."""
+"""Effects: what a change did to the score, judged by fresh draws of both arms."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from gradbook import displays
+from gradbook import displays, stats
+from gradbook.costs import Plan
 from gradbook.loop import Method
 from gradbook.loop.table import EDIT_STAGE
-from gradbook.metrics import Flip, Metrics, flips
+from gradbook.metrics import Flip, Metrics
 from gradbook.records import STAGES, SplitName, Stage, Step
-from gradbook.stats import paired_p, prediction_interval
-
-__all__ = ["Comparison", "flips", "rerun_from"]
+from gradbook.stats.effect import Verdict
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two steps on the same examples of a split, and the noise floor of the first.
+class Arm:
+    """A step in a comparison: its prompt's metrics as it ran, and its draws.
 
-    `floor` holds the accuracies of `before` and of its replicates: runs of the same stages with fresh samples and no change;
-    `after_floor` those of `after`. `resampled` is the first stage that a replicate ran again, or None where it only answered the split
-    again. `model` answered all of it; `mixed` names the models that made the two arms where they are different ones.
-    `chosen_here` says that a selection has looked at this split, so that the winner's luck counts as effect.
+    `fresh_from` is the first stage that a draw ran again, None where a draw is the same prompt answering again. `right` says of each draw
+    and example whether the answer is right, the examples in the order of their split; `draws` are the metrics of each. The run itself is
+    not among them: a person has looked at it before choosing to edit, and would take its luck for an effect.
     """
 
-    before_step: int
-    after_step: int
+    step: int
+    metrics: Metrics
+    fresh_from: Stage | None
+    right: tuple[tuple[bool, ...], ...]
+    draws: tuple[Metrics, ...]
+
+    @property
+    def floor(self) -> tuple[float, ...]:
+        """The accuracy of each draw, 0 to 1: the noise floor."""
+        return tuple(metrics.accuracy.value for metrics in self.draws)
+
+    def share(self, place: int) -> float:
+        """How often the example at a place of the split is answered rightly, 0 to 1."""
+        return sum(row[place] for row in self.right) / len(self.right)
+
+    def recall(self, label: str) -> float:
+        """The mean recall of a class over the draws, 0 to 1; that of the run where there are none."""
+        shares = [metrics.recall[label].value for metrics in self.draws or (self.metrics,)]
+        return sum(shares) / len(shares)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Two steps on the same examples of a split, `before` and `after` a change.
+
+    `run` are the answers of the two as they ran, right or wrong, by example; `flips` the examples that they answer differently. `margin` is
+    what counts as no difference, a share; `watched` says that the comparison was looked at on the way, so that the looks share the error
+    rate. `model` answered all of it; `mixed` names the models that made the two arms where they are different ones. `chosen_here` says that
+    a selection has looked at this split, so that the winner's luck counts as effect. `margins` are all margins that were ever asked for.
+    `each` is what one more draw of both arms would cost.
+    """
+
+    before: Arm
+    after: Arm
     split: SplitName
-    before: Metrics
-    after: Metrics
+    examples: tuple[str, ...]
+    run: tuple[tuple[bool, ...], tuple[bool, ...]]
     flips: tuple[Flip, ...]
-    floor: tuple[float, ...]
-    resampled: Stage | None
-    after_floor: tuple[float, ...] = ()
+    each: Plan = field(compare=False)
+    margin: float = 0.05
+    watched: bool = False
     model: str = ""
     chosen_here: bool = False
     mixed: tuple[str, ...] = ()
+    margins: tuple[float, ...] = ()
+
+    @cached_property
+    def judged(self) -> stats.Effect:
+        """The effect on the matrices of draws by examples; of the runs themselves, which get no verdict, without two draws an arm."""
+        drawn = min(len(self.before.right), len(self.after.right)) > 1
+        arms = (self.before.right, self.after.right) if drawn else ((self.run[0],), (self.run[1],))
+        return stats.effect(*arms, margin=self.margin, until="decided" if self.watched else None)
 
     @property
-    def effect(self) -> float:
-        """Accuracy after minus accuracy before, -1 to 1."""
-        return self.after.accuracy.value - self.before.accuracy.value
+    def verdict(self) -> Verdict | None:
+        """The word "helps", "harms", "equivalent" or "undecided", for examples like these; None with fewer than two draws in an arm."""
+        return self.judged.verdict
+
+    @property
+    def difference(self) -> float:
+        """Accuracy after minus accuracy before, -1 to 1: over the draws, or of the two runs where there are not two draws an arm."""
+        return self.judged.these.difference
 
     @property
     def fixed(self) -> int:
-        """Examples wrong before and right after."""
+        """Examples wrong before and right after, in the two runs as they are."""
         return sum(flip.kind == "fixed" for flip in self.flips)
 
     @property
     def broken(self) -> int:
-        """Examples right before and wrong after."""
+        """Examples right before and wrong after, in the two runs as they are."""
         return sum(flip.kind == "broken" for flip in self.flips)
 
     @property
     def p(self) -> float:
-        """Exact McNemar test over the paired examples: could the two prompts be equally good?"""
-        return paired_p(self.fixed, self.broken)
+        """Exact McNemar test of these two prompts over the paired examples; it says nothing of the edit, which is judged by draws."""
+        return stats.paired_p(self.fixed, self.broken)
 
     @property
-    def noise(self) -> tuple[float, float]:
-        """The 95 % prediction interval of one more run without a change; all of the line with fewer than two runs."""
-        return prediction_interval(self.floor)
+    def as_they_ran(self) -> str:
+        """What the two prompts have to say, one against the other."""
+        points = f"{(self.after.metrics.accuracy.value - self.before.metrics.accuracy.value) * 100:+.1f} points".replace("-", "−")
+        return f"These two prompts: {points} ({self.fixed} fixed, {self.broken} broken, exact McNemar p = {self.p:.2g})."
 
     @property
-    def beyond_noise(self) -> bool | None:
-        """Whether the score after the change lies outside `noise`; None where there are no replicates."""
-        if len(self.floor) < 2:
+    def shares(self) -> list[tuple[str, float, float]]:
+        """Each example that the arms answer rightly in different shares of their draws, with both shares; the most changed first."""
+        if not (self.before.right and self.after.right):
+            return []
+        found = [(name, self.before.share(n), self.after.share(n)) for n, name in enumerate(self.examples)]
+        return sorted((one for one in found if one[1] != one[2]), key=lambda one: (-abs(one[2] - one[1]), one[0]))
+
+    def price(self, size: float | None = None) -> Plan | None:
+        """What it would cost to show an effect of a size in four cases of five; None where it is decided, or where draws alone do not."""
+        if self.verdict not in (None, "undecided"):
             return None
-        low, high = self.noise
-        return not low <= self.after.accuracy.value <= high
-
-    @property
-    def finding(self) -> str:
-        """One sentence that says what was found and how sure it is."""
-        effect = f"{self.effect * 100:+.1f} points".replace("-", "−")
-        points = f"{effect} ({self.fixed} fixed, {self.broken} broken, exact McNemar p = {self.p:.3g})"
-        if self.beyond_noise is None:
-            return f"{points}; without replicates nothing says whether that is more than noise."
-        low, high = (min(max(edge, 0.0), 1.0) for edge in self.noise)
-        place = "outside" if self.beyond_noise else "inside"
-        return f"{points}; {place} the 95 % prediction interval of {len(self.floor)} runs without a change, {low:.1%} to {high:.1%}."
+        drawn = min(len(self.before.right), len(self.after.right))
+        wanted = self.judged.replicates_needed(size) if self.verdict else 5
+        if wanted is None or wanted <= drawn:
+            return None
+        return self.each * (wanted - drawn)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -87,24 +132,45 @@ class Comparison:
             said.append("A selection has looked at this split, so its luck is part of the difference: see the test split.")
         if self.mixed:
             said.append(f"The arms were made by different models, {' and '.join(self.mixed)}: the difference is theirs as well.")
+        if len(set(self.margins)) > 1:
+            all = ", ".join(f"±{100 * margin:g}" for margin in dict.fromkeys(self.margins))
+            said.append(f"Margins of {all} points were tried on these arms: one that is chosen after looking proves nothing.")
         return tuple(said)
 
     @property
-    def verdict(self) -> str:
-        """The finding, and what makes it mean less."""
+    def finding(self) -> str:
+        """What was found, how sure it is, and what it would cost to be surer, in words."""
+        price = self.price()
+        told = f" That is, as things went so far, {price}." if price and self.verdict else ""
+        looked = " The looks on the way share the error rate." if self.watched and self.verdict else ""
+        return f"{self.judged}{told}{looked}"
+
+    def __str__(self) -> str:
         return " ".join([self.finding, *self.warnings])
 
     def __repr__(self) -> str:
-        return f"step {self.before_step} → step {self.after_step}, {self.split}, answered by {self.model}: {self.verdict}"
+        return f"step {self.before.step} → step {self.after.step}, {self.split}, answered by {self.model}: {self}"
 
     def _repr_html_(self) -> str:
         return displays.html(self)
 
 
-def rerun_from(before: Step, after: Step, method: Method) -> Stage | None:
-    """The first stage that the change from `before` to its branch `after` ran again and that calls a model; None for no branch."""
-    if after.origin != before.id or not after.edits or after.replicate_of is not None:
-        return None
-    following = STAGES[STAGES.index(EDIT_STAGE[after.edits[0].field]) + 1 :]
-    silent = ("select",) if method.critic and after.variable == "prompt" else ("evaluate", "select")
-    return next((stage for stage in following if stage in before.stages and stage not in silent), None)
+def fresh_from(before: Step, after: Step, methods: Iterable[Method]) -> tuple[Stage | None, Stage | None]:
+    """The first stage that a draw of each step runs again: the first that calls a model after what the two differ by.
+
+    None where there is no such stage, or where the steps were not made in each other's place: a draw is then the same prompt answering.
+    """
+    made = [(step.parent, step.variable, step.prompt, step.held, step.batch) for step in (before, after)]
+    first = next((stage for stage in STAGES if getattr(before, stage) != getattr(after, stage)), None)
+    if before.parent is None or before.id == after.id or made[0] != made[1] or first is None:
+        return None, None
+    at = STAGES.index(first)
+    edited = any(EDIT_STAGE[edit.field] == first for step in (before, after) for edit in step.edits)
+    found = [_calls(step, method, STAGES[at + edited :]) for step, method in zip((before, after), methods, strict=True)]
+    return found[0], found[1]
+
+
+def _calls(step: Step, method: Method, stages: Iterable[Stage]) -> Stage | None:
+    """The first of `stages` that a step runs and that asks a model; a selection does so only to compare what stands there already."""
+    silent = ("select",) if method.critic and step.variable == "prompt" else ("evaluate", "select")
+    return next((stage for stage in stages if stage in step.stages and stage not in silent), None)

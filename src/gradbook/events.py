@@ -10,7 +10,8 @@ from pydantic_core import PydanticSerializationError
 
 from gradbook.migrations import SCHEMA
 from gradbook.parse import whole
-from gradbook.records import Example, Record, Role, Score, SplitName, Stage, StageRecords, Step, sha256
+from gradbook.records import Example, Record, Role, SplitName, Stage, StageRecords, Step, sha256
+from gradbook.scores import Score
 
 
 class _Event(Record):
@@ -105,8 +106,31 @@ class Moved(_Event):
     step: int
 
 
+class Found(_Event):
+    """What a finding came to; a later one with its id takes its place.
+
+    `id` names what was asked: the kind, the step it is about, the split, and those of the `params` that make it another question. `result`
+    is what the record of its kind holds, `verdict` a word, `sentence` what was found in words. It stands on `steps`, made for it or
+    replicates, and on the scores of `questions`, by their ids.
+    """
+
+    event: Literal["finding"] = "finding"
+    id: str
+    kind: str
+    step: int
+    split: SplitName | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    verdict: str = ""
+    sentence: str = ""
+    result: dict[str, Any] = Field(default_factory=dict)
+    steps: tuple[int, ...] = ()
+    questions: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
 Event = Annotated[
-    Opened | TaskGiven | MethodSet | ModelMet | PromptMet | StepBegun | StageDone | Scored | Noted | Moved, Field(discriminator="event")
+    Opened | TaskGiven | MethodSet | ModelMet | PromptMet | StepBegun | StageDone | Scored | Noted | Moved | Found,
+    Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 

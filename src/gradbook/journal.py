@@ -17,6 +17,7 @@ from gradbook.background import uninterrupted
 from gradbook.errors import CaseError
 from gradbook.events import (
     EVENT,
+    Found,
     MethodSet,
     ModelMet,
     Moved,
@@ -34,7 +35,8 @@ from gradbook.events import (
 from gradbook.files import Folder, Lines
 from gradbook.migrations import SCHEMA, upgrade
 from gradbook.parse import damaged, json_line
-from gradbook.records import STAGES, Example, Question, Role, Score, SplitName, Stage, Step, Variable, sha256
+from gradbook.records import STAGES, Example, Role, SplitName, Stage, Step, Variable, sha256
+from gradbook.scores import Question, Score
 
 NAME = "journal.jsonl"
 
@@ -79,6 +81,8 @@ class State:
         self.question_ids: set[str] = set()
         self.scored_by: dict[Variable, dict[str, None]] = {}  # the models that scored, the last one last
         self.notes: dict[int, str] = {}
+        self.findings: dict[str, Found] = {}
+        self.arms: dict[tuple[str, str], int] = {}
         self.current = 0
         self.events = 0
 
@@ -114,6 +118,11 @@ class State:
             case Moved():
                 self._there(event.step)
                 self.current = event.step
+            case Found():
+                for step in (event.step, *event.steps):
+                    self._there(step)
+                self.findings.pop(event.id, None)
+                self.findings[event.id] = event
 
     def _begin(self, event: StepBegun) -> None:
         step = event.step
@@ -135,9 +144,11 @@ class State:
         self.made_by[step.id] = {stage: made[stage] for stage in event.shares if stage in made}
         if event.note:
             self.notes[step.id] = event.note
-        if step.replicate_of is None:  # replicates are the noise floor, not a place to work from
+        if not step.aside:
             self.current = step.id
-        elif step.fresh_from is not None:
+        elif step.replicate_of is None and step.finding is not None:
+            self.arms.setdefault((step.finding, step.arm), step.id)
+        elif step.replicate_of is not None and step.fresh_from is not None:
             self.replicates.setdefault((step.replicate_of, step.fresh_from), {}).setdefault(step.replicate, step.id)
 
     def _finish(self, event: StageDone) -> None:

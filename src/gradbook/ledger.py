@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from gradbook.files import Folder, Lines
 from gradbook.parse import damaged, json_line
-from gradbook.records import Call, Record, Role, Spent, SplitName, Stage
+from gradbook.records import Call, Record, Role, SplitName, Stage
+from gradbook.scores import Spent
 
 NAME = "calls.jsonl"
 Place = tuple[Literal["step"], int, Stage, str, int, int] | tuple[Literal["score"], str, SplitName, Stage, str, int, int]
@@ -56,6 +57,7 @@ class Ledger:
         self._file: Lines | None = None
         self._found: dict[Work, dict[tuple[Place, str], int]] = {}  # where the calls of unfinished work stand
         self._sums: dict[tuple[Any, ...], Spent] | None = None
+        self._by_stage: dict[Stage, Spent] = {}
 
     def add(self, place: Place, role: Role, model: str, call: Call) -> None:
         """Write a call down, unless it was for this place before."""
@@ -91,6 +93,18 @@ class Ledger:
             self._read()
             return sum((spent for found, spent in (self._sums or {}).items() if found[: len(place)] == place), Spent())
 
+    def spent_on(self, places: set[tuple[str, int | str]]) -> Spent:
+        """What the calls for steps and scores have cost, each named by its kind and id."""
+        with self._lock:
+            self._read()
+            return sum((spent for found, spent in (self._sums or {}).items() if found[:2] in places), Spent())
+
+    def spent_like(self, stage: Stage) -> Spent:
+        """What the calls of a stage have cost, in steps and in scores."""
+        with self._lock:
+            self._read()
+            return self._by_stage.get(stage, Spent())
+
     def lines(self) -> Iterator[Line]:
         """Every line, in the order in which the calls finished."""
         return (line for _, line in self._lines())
@@ -112,7 +126,7 @@ class Ledger:
         """Sum up what is on record, once."""
         if self._sums is not None:
             return
-        self._sums, self._found = {}, {}
+        self._sums, self._found, self._by_stage = {}, {}, {}
         for offset, line in self._lines():
             self._count(line.place, line.role, line.model, line.call, line.paid)
             if self._unfinished(work := line.place[:3]):
@@ -121,9 +135,10 @@ class Ledger:
     def _count(self, place: Place, role: Role, model: str, call: Call, paid: bool) -> None:
         """Add a call to the sums, by kind, id and stage of its place, role and model."""
         if paid and self._sums is not None:
-            stage = place[2] if place[0] == "step" else place[3]
+            stage, spent = place[2] if place[0] == "step" else place[3], Spent.of(call)
             where = (*place[:2], stage, role, model)
-            self._sums[where] = self._sums.get(where, Spent()) + Spent.of(call)
+            self._sums[where] = self._sums[where] + spent if where in self._sums else spent
+            self._by_stage[stage] = self._by_stage.get(stage, Spent()) + spent
 
     def _opened(self) -> Lines | None:
         if self._file is None and self.folder.has(NAME):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 
-from gradbook.records import Answer, Score
+from gradbook.records import Answer
+from gradbook.scores import Score
 from gradbook.stats import mean_interval, mean_of_shares, wilson
 from gradbook.tasks import Task
 
@@ -33,6 +34,8 @@ class Share:
         return f"{self.value:.1%} ({self.count}/{self.total}, 95 % interval {low:.1%} to {high:.1%})"
 
 
+UNPARSED = "(unparsed)"
+"""The class that an answer counts as that could not be read, whether the reply was whole or lost."""
 VERDICTS = ("right", "wrong")
 """The classes of a critic's verdicts: whether the output that it judges is right."""
 
@@ -58,7 +61,7 @@ class Metrics:
     `accuracy` and `unparsed` are shares of the examples, and so are `cut_off` and `no_reply`, the replies that were lost (a reply that was
     cut off may have stated its answer before). `recall` holds a share for each class that the labels contain.
     Where an answer is a sequence, each of its items counts in `recall`. `confusion` counts (true class, answered class),
-    with "(unparsed)" for an answer that could not be read. `length` and `tokens` are the mean length of an output in
+    with `UNPARSED` for an answer that could not be read. `length` and `tokens` are the mean length of an output in
     characters and in tokens.
     """
 
@@ -102,7 +105,7 @@ class Metrics:
     @classmethod
     def of(cls, answers: Sequence[Answer], task: Task) -> "Metrics":
         """Metrics of answers (of a `Score` or of a step's predictions) against the task's true labels."""
-        confusion = Counter(pair for answer in answers for pair in _pairs(answer, task))
+        confusion = Counter(pair for answer in answers for pair in class_pairs(answer, task))
         judged = any(answer.target for answer in answers)
         totals: Counter[str] = Counter()
         for (true, _), count in confusion.items():
@@ -146,11 +149,12 @@ def _kind(before: bool, after: bool) -> str:
     return "still right" if after else "still wrong"
 
 
-def _pairs(answer: Answer, task: Task) -> list[tuple[str, str]]:
+def class_pairs(answer: Answer, task: Task) -> list[tuple[str, str]]:
+    """The true class and the answered one, or UNPARSED, of each item of an answer; none for a task without classes."""
     if answer.target:  # a verdict: what it says follows from whether it agrees
         other = next(verdict for verdict in VERDICTS if verdict != answer.target)
-        return [(answer.target, "(unparsed)" if answer.answer is None else (answer.target if answer.correct else other))]
+        return [(answer.target, UNPARSED if answer.answer is None else (answer.target if answer.correct else other))]
     true = task.classes(task.example(answer.example).target)
     given = task.classes(answer.answer) if answer.answer is not None else ()
-    padded = (*given, *["(unparsed)"] * len(true))[: len(true)]
+    padded = (*given, *[UNPARSED] * len(true))[: len(true)]
     return list(zip(true, padded, strict=True))

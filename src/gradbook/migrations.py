@@ -9,7 +9,7 @@ from gradbook.errors import CaseError
 from gradbook.records import sha256, short_id
 from gradbook.tasks.task import form_of
 
-SCHEMA = 2
+SCHEMA = 3
 _Lines = list[dict[str, Any]]
 _STAGES = ("predict", "evaluate", "output_critique", "prompt_critique", "rewrite", "select")
 _STAGE_OF = {"prediction": "predict", "label": "evaluate", "evaluation": "evaluate", "candidate": "rewrite", "selection": "select"}
@@ -159,4 +159,9 @@ def _edit(edit: dict[str, Any], time: str) -> dict[str, Any]:
     return {"kind": "replace", "field": field, "index": edit.get("index", 0), **place, **told}
 
 
-_UPGRADES: dict[int, Callable[[_Lines, dict[str, Any]], _Lines]] = {1: _numbers_with_what_made_them}
+def _findings(lines: _Lines, settings: dict[str, Any]) -> _Lines:
+    """2 to 3: findings, and steps that are arms of them, are new; what there was stays as it is."""
+    return [lines[0] | {"schema_version": 3}, *lines[1:]]
+
+
+_UPGRADES: dict[int, Callable[[_Lines, dict[str, Any]], _Lines]] = {1: _numbers_with_what_made_them, 2: _findings}

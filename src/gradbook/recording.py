@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gradbook import comparing, settings, tables
+from gradbook import asking, comparing, findings, settings, tables
 from gradbook.edits import superseded
 from gradbook.errors import CaseError, MethodError
+from gradbook.events import Found
 from gradbook.files import Folder
 from gradbook.journal import NAME, Journal, ScoreEntry, State
 from gradbook.ledger import Ledger, Work
@@ -18,19 +19,8 @@ from gradbook.loop import Method
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.stages import Subject
 from gradbook.metrics import Metrics
-from gradbook.records import (
-    Edit,
-    Question,
-    Role,
-    Score,
-    Spent,
-    SplitName,
-    Stage,
-    Step,
-    Variable,
-    sha256,
-    short_id,
-)
+from gradbook.records import Edit, Role, SplitName, Stage, Step, Variable, sha256, short_id
+from gradbook.scores import Question, Score, Spent
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
@@ -299,7 +289,7 @@ class Recording:
         Raises:
             CaseError: no step is scored on the split.
         """
-        found = {step.id: metrics.accuracy.value for step in self if (metrics := self.metrics(step, split, variable="prompt"))}
+        found = {step.id: metrics.accuracy.value for step in self if not step.aside and (metrics := self.metrics(step, split, 0, "prompt"))}
         if not found:
             raise CaseError(f"no step of {self.path} is scored on {split}; score one with case.score(step, {split!r})")
         return self[max(found, key=lambda step: (found[step], -step))]
@@ -323,12 +313,34 @@ class Recording:
         """What the stages of a step have cost so far."""
         return self._ledger.spent("step", self[step].id)
 
+    def spent_like(self, stage: Stage) -> Spent:
+        """What all calls of a stage have cost so far, those of scores as "predict"."""
+        return self._ledger.spent_like(stage)
+
+    def spent_for(self, found: Found) -> Spent:
+        """What the steps and scores that a finding stands on have cost; those of others too, where they share them."""
+        return self._ledger.spent_on({*(("step", step) for step in found.steps), *(("score", question) for question in found.questions)})
+
+    at_once: int | None = None
+    """How many calls run at the same time, where there is a model to say so."""
+
     def _unfinished(self, work: Work) -> bool:
         """Whether a stage or score is not on record yet."""
         if work[0] == "score":
             return work[1] not in self._state.question_ids
         step = self._state.steps.get(work[1])
         return step is not None and getattr(step, work[2]) is None
+
+    # --- findings ------------------------------------------------------------------------------------------------------
+
+    @property
+    def found(self) -> dict[str, Found]:
+        """What was found, by its id, in the order in which it was."""
+        return self._state.findings
+
+    finding, plan = asking.finding, asking.plan
+    noise, trace = asking.reading(findings.anoise), asking.reading(findings.atrace)
+    ablate, prevalence = asking.reading(findings.aablate), asking.reading(findings.aprevalence)
 
     # --- to keep and to pass on ----------------------------------------------------------------------------------------
 
@@ -359,6 +371,7 @@ class Recording:
         return export(self, path, annotations)
 
     steps, predictions, training, scores = tables.steps, tables.predictions, tables.training, tables.scores
+    findings = tables.findings
     compare, comparison = comparing.compare, comparing.comparison
     default_split, chosen_on_validation = comparing.default_split, comparing.chosen_on_validation
 

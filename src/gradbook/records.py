@@ -296,7 +296,8 @@ class Step(StageRecords):
     same depth that ran before, `queue` the (step, candidate) whose turn comes after.
 
     Calls of stage `fresh_from` and after it are fresh draws with number `replicate`; what branches off a replicate inherits both.
-    `replicate_of` is the step that this one repeats without any change.
+    `replicate_of` is the step that this one repeats without any change. `finding` is the id of the finding that it was made for, `arm` its
+    name in there.
     """
 
     id: int
@@ -313,6 +314,8 @@ class Step(StageRecords):
     replicate: int = 0
     fresh_from: Stage | None = None
     replicate_of: int | None = None
+    finding: str | None = None
+    arm: str = ""
     stages: tuple[Stage, ...] = ()
 
     @property
@@ -324,6 +327,11 @@ class Step(StageRecords):
     def done(self) -> bool:
         """Whether every stage of the method has run; the root, which has none, is always done."""
         return self.next_stage is None
+
+    @property
+    def aside(self) -> bool:
+        """Whether it was made to measure something, and is no place to work from: a replicate, or an arm of a finding."""
+        return self.replicate_of is not None or self.finding is not None
 
     def draw(self, stage: Stage) -> int:
         """The replicate number that calls of `stage` use: 0 before the stage that the step is fresh from."""
@@ -342,83 +350,3 @@ class Step(StageRecords):
     def ends_with(self, variable: Variable) -> str:
         """The prompt of either variable after this step; empty for the critic's where there is none."""
         return self.chosen_prompt if variable == self.variable else self.held
-
-
-class Question(Record):
-    """What a score is of: a prompt on a split, and everything besides it that the answers depend on (invariant 3).
-
-    `prompt` and `judged` are SHA-256 of texts: a critic's prompt is scored on the outputs of the prompt `judged`, by the model
-    `judged_model`. `replicate` asks for
-    fresh samples, of a critic for fresh verdicts on the same outputs. `model` is the id of the model that answers (identity and
-    sampling), `form` of the form in which it is asked and read.
-    """
-
-    prompt: str
-    judged: str | None = None
-    judged_model: str | None = None
-    split: SplitName
-    replicate: int = 0
-    model: str = ""
-    form: str = ""
-
-    @property
-    def id(self) -> str:
-        """What calls made for it are filed under."""
-        return short_id(self.model_dump())
-
-    @property
-    def variable(self) -> Variable:
-        """Whose prompt it is."""
-        return "prompt" if self.judged is None else "critic"
-
-
-class Score(Record):
-    """A prompt's answers on a whole split, or a critic's verdicts on another prompt's answers."""
-
-    question: Question
-    answers: tuple[Answer, ...]
-
-    @property
-    def right(self) -> int:
-        """How many answers are right; unparsed ones count as wrong."""
-        return sum(answer.correct for answer in self.answers)
-
-    @property
-    def accuracy(self) -> float:
-        """The share of right answers, 0 to 1."""
-        return self.right / len(self.answers)
-
-
-class Spent(Record):
-    """What calls have cost: tokens as the endpoint counted them, `cost` in the currency of the price.
-
-    `unknown` counts the calls whose usage the endpoint did not give, which are in none of the sums; `cost` is None where nothing is known.
-    """
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost: float | None = None
-    unknown: int = 0
-
-    def __add__(self, other: "Spent") -> "Spent":
-        known = [cost for cost in (self.cost, other.cost) if cost is not None]
-        return Spent(
-            calls=self.calls + other.calls,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            cost=sum(known) if known else None,
-            unknown=self.unknown + other.unknown,
-        )
-
-    def __str__(self) -> str:
-        unknown = f", usage unknown for {self.unknown:,} of them" if self.unknown else ""
-        cost = f", cost {'at least ' * bool(self.unknown)}{self.cost:,.4f}" if self.cost else ""
-        return f"{self.calls:,} calls, {self.prompt_tokens:,} + {self.completion_tokens:,} tokens{cost}{unknown}"
-
-    @classmethod
-    def of(cls, call: Call) -> "Spent":
-        """What one call has cost when it was made."""
-        if call.prompt_tokens is None or call.completion_tokens is None:
-            return cls(calls=1, unknown=1)
-        return cls(calls=1, prompt_tokens=call.prompt_tokens, completion_tokens=call.completion_tokens, cost=call.cost)

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from gradbook import edits
 from gradbook.errors import CaseError, ModelError
-from gradbook.events import ModelMet, Scored, StageDone
+from gradbook.events import ModelMet, PromptMet, Scored, StageDone
 from gradbook.journal import Journal
 from gradbook.ledger import Ledger
 from gradbook.loop import stages
@@ -23,8 +23,9 @@ from gradbook.loop.stages import Ask, Context, Messages, Room, Subject, predict_
 from gradbook.models import Model
 from gradbook.plan import epoch_length
 from gradbook.recording import Recording, Scorable
-from gradbook.records import Answer, Call, Prediction, Question, Role, Score, SplitName, Stage, Step
+from gradbook.records import Answer, Call, Prediction, Role, SplitName, Stage, Step, sha256
 from gradbook.replies import spoken
+from gradbook.scores import Question, Score
 
 Progress = Callable[[str, int, int], None]
 """Called with what runs ("predict", "score validation"), how many calls are done and how many are asked for."""
@@ -120,7 +121,7 @@ class Runner:
         if step_id is None:
             return
         step, method = self.case[step_id], self.case.method
-        if step.variable == "critic" or step.replicate_of is not None or not (step.done and method.train_every):
+        if step.variable == "critic" or step.aside or not (step.done and method.train_every):
             return
         if step.depth % (method.train_every * epoch_length(self.task, method)) == 0:
             await self.score(Scorable(step.chosen_prompt), "train")
@@ -168,6 +169,8 @@ class Runner:
                 f"{' '.join(said.split())[:200]!r}"
             )
         score = Score(question=question, answers=tuple(keep[example.id] for example in self.task.split(split)))
+        texts = {sha256(text): text for text in (what.prompt, what.judged) if text is not None}  # of no step, where a finding made them
+        self.journal.append(*(PromptMet(sha256=sha, text=text) for sha, text in texts.items() if sha not in self.journal.state.prompts))
         self._record(Scored(score=score, seconds=round(time.monotonic() - started, 3)), "task" if what.judged is None else "critic")
 
     async def _score_judged(self, what: Scorable, split: SplitName) -> Score:

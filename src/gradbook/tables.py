@@ -31,6 +31,7 @@ def steps(case: "Recording") -> pd.DataFrame:
             ),
             "replicate": step.replicate,
             "fresh_from": step.fresh_from,
+            "finding": step.finding,
             "chosen": None if step.select is None else step.select.chosen,
             **{split: _accuracy(case.metrics(step, split, variable="prompt")) for split in SPLITS},
             "batch": _batch_accuracy(step),
@@ -73,6 +74,16 @@ def scores(case: "Recording") -> pd.DataFrame:
             for q in case.recorded_questions()
         ]
     )
+
+
+def findings(case: "Recording") -> pd.DataFrame:
+    """One row a finding: its id, kind, the step and split it is about, verdict, what was found in words, parameters, calls and seconds."""
+    rows = [
+        {"id": f.id, "kind": f.kind, "step": f.step, "split": f.split, "verdict": f.verdict, "finding": f.sentence, **f.params}
+        | {"calls": case.spent_for(f).calls, "seconds": f.seconds}
+        for f in case.found.values()
+    ]
+    return pd.DataFrame(rows)
 
 
 def training(case: "Recording", step: Step | int | None = None) -> pd.DataFrame:

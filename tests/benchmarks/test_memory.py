@@ -19,7 +19,8 @@ from gradbook import settings
 from gradbook.events import Scored
 from gradbook.files import Folder
 from gradbook.journal import Journal
-from gradbook.records import Answer, Question, Score, Step, sha256
+from gradbook.records import Answer, Step, sha256
+from gradbook.scores import Question, Score
 from small import small_task
 
 EXAMPLES, ROUNDS = 1000, 16

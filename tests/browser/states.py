@@ -200,11 +200,38 @@ def _lost(s: Shown) -> None:
     expect(s.root.get_by_role("alert").last).to_contain_text("cannot be kept")
 
 
-def _noise(s: Shown) -> None:
+def _judged(s: Shown) -> None:
     s.go(2)
-    s.press("Noise floor × 5")
+    s.press("Judge: 5 draws each")
     s.idle()
     expect(s.root.locator(".gb-effect .gb-rerun").first).to_be_visible()
+
+
+def _asks(s: Shown) -> None:
+    s.press("Ask ▸")
+    expect(s.root.get_by_role("button", name="Ask: Noise budget")).to_be_visible()
+
+
+def _finding(s: Shown) -> None:
+    s.press("Ask: Noise budget")
+    expect(s.root.locator(".gb-finding")).to_be_visible(timeout=60_000)
+    s.idle()
+    s.press("Ask ▾")
+
+
+def _menu(s: Shown) -> None:
+    s.press("Perturb Output critique")
+    expect(s.root.locator(".gb-menu")).to_be_visible()
+
+
+def _named(s: Shown) -> None:
+    s.press("Weaken or strengthen")
+    expect(s.root.locator(".gb-draft ins")).to_be_visible()
+
+
+def _pinned_after(s: Shown) -> None:
+    s.press("Discard the edit of Output critique")
+    _pinned(s)
 
 
 def _look(name: str) -> Callable[[Shown], None]:
@@ -242,8 +269,12 @@ STATES = (
     State("refused", "work", _refused, (600, 1200)),
     State("edited", "work", _edited, (600, 1200)),
     State("branched", "work", _branched, (600, 1200, 1600)),
-    State("noise", "work", _noise),
-    State("pinned", "work", _pinned, (600, 1200, 1600)),
+    State("judged", "work", _judged),
+    State("asks", "work", _asks, (600, 1200)),
+    State("finding", "work", _finding, (600, 1200, 1600)),
+    State("menu", "work", _menu, (600, 1200)),
+    State("named", "work", _named, (600, 1200)),
+    State("pinned", "work", _pinned_after, (600, 1200, 1600)),
     State("error", "work", _failed),
     State("note-lost", "work", _lost),
     State("replay", "replay", _walk(4), (1200, 1600)),

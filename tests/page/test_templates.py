@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gradbook import page, tell
-from gradbook.effects import Comparison
+from gradbook.costs import Plan
+from gradbook.effects import Arm, Effect
 from gradbook.loop import Method
 from gradbook.metrics import Flip, Metrics
 from gradbook.records import SPLITS, Answer
@@ -34,11 +35,14 @@ ROWS = [{"text": f"{split} {code}", "code": code, "split": split} for split in S
 COLUMNS = {"input": "text", "target": "code", "split": "split"}
 TASK = Task.from_frame(pd.DataFrame(ROWS), **COLUMNS, labels=list(ATTACKS[:2]), answer="label", seed_prompt="x", format_instruction="y")
 ANSWERS = [Answer(example=f"test-{n}", answer=ATTACKS[1], correct=code == ATTACKS[1]) for n, code in enumerate(ATTACKS[:2])]
-ARM = Metrics.of(ANSWERS, TASK)
-overviews.Comparison = Comparison  # a view names it for type checkers alone
+RAN = Metrics.of(ANSWERS, TASK)
+RIGHT = tuple(answer.correct for answer in ANSWERS)
+ARMS = [Arm(step, RAN, None, (RIGHT, RIGHT, RIGHT), (RAN, RAN, RAN)) for step in (1, 2)]
+FLIPS = (Flip("test-0", ATTACKS[0], ATTACKS[1], "broken"),)
+overviews.Effect = Effect  # a view names it for type checkers alone
 st.register_type_strategy(
-    Comparison,
-    st.just(Comparison(1, 2, "test", ARM, ARM, (Flip("test-0", ATTACKS[0], ATTACKS[1], "broken"),), (0.5, 0.6, 0.7), None)),
+    Effect,
+    st.just(Effect(*ARMS, "test", ("test-0", "test-1"), (RIGHT, RIGHT), FLIPS, Plan(10, 100, None, 1.0), model=ATTACKS[0])),
 )
 
 
@@ -83,7 +87,7 @@ class Bench:
         records = [record for stage in step.stages for record in stage.records]
         draft = type("Draft", (), {"kind": "replace", "text": ATTACKS[3], "words": (views.Segment("added", ATTACKS[0]),)})
         self.drafts = {record.key: draft for record in records}
-        self.id = "x"
+        self.id, self.code, self.menu = "x", ATTACKS[2], ""
         self.why, self.locked, self.busy, self.measurable = ATTACKS[1], "", True, True
         self.stages = {stage.stage for stage in step.stages}
         self.rows = {example.id for example in step.examples}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
-from gradbook.stats import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
+from gradbook.stats import mean_interval, mean_of_shares, paired_p, wilson
 
 
 @given(st.integers(1, 300).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
@@ -25,20 +25,6 @@ def test_wilson_of_nothing_is_not_a_number():
 def test_mcnemar_is_the_exact_binomial_test(fixed, broken):
     expected = binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
     assert paired_p(fixed, broken) == pytest.approx(expected)
-
-
-def test_the_prediction_interval_holds_as_often_as_it_says():
-    rng = random.Random(0)
-    inside = 0
-    for _ in range(2000):
-        *draws, one_more = [rng.gauss(0.5, 0.1) for _ in range(6)]
-        low, high = prediction_interval(draws)
-        inside += low <= one_more <= high
-    assert 0.93 < inside / 2000 < 0.97
-
-
-def test_one_draw_says_nothing():
-    assert prediction_interval([0.5]) == (-math.inf, math.inf)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40), st.sampled_from([0.5, 0.9, 0.95, 0.99]))

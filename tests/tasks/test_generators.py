@@ -49,6 +49,29 @@ def test_web_of_lies_labels_follow_from_the_text(people: int) -> None:
     assert all(truth_from_text(example.input) == example.target for example in examples(task))
 
 
+def test_the_rule_of_web_of_lies_says_just_when_nobody_can_know() -> None:
+    task = web_of_lies(people=5, unknown=0.4, sizes=(40, 40, 40))
+    for example in examples(task):
+        statements = example.input.split(". ", 1)[1]
+        said = re.findall(r"(?:According to )?(?:(\w+)(?:,| (?:says|claims)(?: that)?) )?(\w+) (?:tells the truth|lies)\.", statements)
+        linked = {re.search(r"Does (\w+)", example.input)[1]}
+        for _ in said:
+            linked |= {name for pair in said if linked.intersection(pair) for name in pair if name}
+        known = any(not speaker and subject in linked for speaker, subject in said)
+        assert (example.target == "unknown") == (not known), "unknown only where none that is known is linked to the one asked about"
+    assert "answer unknown only where none such is linked to the one asked about" in task.rule and task.false_rule
+
+
+def test_the_rule_of_ticket_routing_says_what_each_code_stands_for_and_the_false_one_does_not() -> None:
+    for codes in range(2, 7):
+        task = ticket_routing(codes=codes, seed=codes, sizes=(6, 6, 6))
+        told = [dict(re.findall(r"about ([\w-]+) get (K\d)", rule)) for rule in (task.rule, task.false_rule)]
+        meaning = {topic: code for code, topic in task.source["meaning"].items()}
+        assert told[0] == meaning and told[1].keys() == meaning.keys() and set(told[1].values()) == set(meaning.values())
+        assert all(told[1][topic] != code for topic, code in meaning.items())
+        assert len(task.rule.split()) == len(task.false_rule.split())
+
+
 @pytest.mark.parametrize("unknown", [0, 0.12, 0.25, 1 / 3, 1])
 def test_web_of_lies_has_just_the_share_of_unknown_asked_for(unknown: float) -> None:
     task = web_of_lies(people=3, unknown=unknown)

@@ -204,7 +204,14 @@ def test_an_own_parser_and_scorer_are_used_and_said_to_be_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [web_of_lies, multistep_arithmetic, lambda: Task.from_frame(frame()), lambda: Task.from_frame(frame(), answer="text")]
+    "make",
+    [
+        web_of_lies,
+        multistep_arithmetic,
+        lambda: Task.from_frame(frame()),
+        lambda: Task.from_frame(frame(), answer="text"),
+        lambda: Task.from_frame(frame(), rule="Say a, “always”.", false_rule="Say b."),
+    ],
 )
 def test_a_task_survives_as_plain_data(make) -> None:
     task = make()
@@ -212,6 +219,7 @@ def test_a_task_survives_as_plain_data(make) -> None:
     examples = {name: [Example(**e.model_dump()) for e in task.split(name)] for name in ("train", "validation", "test")}
     assert Task.from_settings(settings, examples) == task
     assert "None" not in repr(settings)  # TOML has no null
+    assert (settings.get("rule", ""), settings.get("false_rule", "")) == (task.rule, task.false_rule)
 
 
 @pytest.mark.parametrize("field", ["name", "description", "seed_prompt", "format_instruction"])

@@ -205,8 +205,8 @@ def test_the_effect_of_a_critic_is_measured_on_the_same_outputs(bench):
     assert "agreement" in measures and "accuracy" not in measures and "recall of wrong" in measures
     split = stepper.desk.split
     assert stepper.case.metrics(5, split).accuracy.value == stepper.case.metrics(4, split, variable="critic").accuracy.value
-    click(stepper, "Noise floor × 5")
-    assert "its 5 replicates" in text(stepper, "effect")
+    click(stepper, "Judge: 5 draws each")
+    assert text(stepper, "effect").count("5 draws, fresh") == 2
     stepper.go(3)
     assert options(stepper, "Before") == ["0", "1", "4"] and stepper.desk.before == 1
-    assert enabled(stepper, "Score both") and control(stepper, "Noise floor × 5")
+    assert enabled(stepper, "Score both") and control(stepper, "Judge: 5 draws each")

@@ -8,6 +8,9 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 import gradbook as gb
+from gradbook import edits
+from gradbook.edits import menu
+from gradbook.loop.table import EDIT_STAGE as STAGE
 from gradbook.ui.stepper import REGIONS
 from small import reply, small_task
 from stub import Stub
@@ -201,13 +204,71 @@ def test_the_way_of_an_edit_is_marked_by_example(stepper):
     assert on == [False, False, False, True, True], "input, output and evaluation are as they were"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("Leave out", "drop"), ("Say twice", "double")])
-def test_a_named_perturbation_is_one_press_and_a_run(stepper, name, kind):
+@pytest.mark.parametrize(("name", "kind"), [("Leave out", "drop"), ("Say several times", "double"), ("Negate (asks the model)", "reword")])
+def test_a_named_perturbation_is_two_presses_and_a_run(stepper, name, kind):
     click(stepper, "Run step")
-    press(stepper, f"{name} Prompt critique")
-    assert "To be" in text(stepper, "step")
+    press(stepper, "Perturb Prompt critique")
+    press(stepper, name)
+    assert name.split(" (")[0] in text(stepper, "step") and not page(stepper, "step").find(class_="gb-menu")
     click(stepper, "Run as a branch")
     assert [edit.kind for edit in stepper.case.current.edits] == [kind] and stepper.case.current.done
+    assert f"branch = case.perturb(1, {gb.edits.code(stepper.case.current.edits[0])})" in text(stepper, "step")
+
+
+def test_the_menu_offers_what_there_is_in_python():
+    helpers = {"branch", "code", "execute", "place_of", "preview", "replace", "replicate", "superseded", "text_at"}
+    assert set(menu.PERTURBATIONS) == set(gb.edits.__all__) - helpers
+    asking = {name for name, named in menu.PERTURBATIONS.items() if named.asks}
+    assert asking == {"negate", "paraphrase"}
+
+
+@pytest.mark.parametrize("field", ["prediction", "label", "evaluation", "output_critique", "prompt_critique", "candidate"])
+def test_every_perturbation_of_every_text_makes_its_branch(bench, field):
+    stepper = bench(selection="naive", batch_size=3)
+    click(stepper, "Run step")
+    click(stepper, "Run step")
+    for name, named in menu.offered(field).items():
+        stepper.go(2)
+        key = {"candidate": "candidate-0"}.get(field, f"{field}-0-0")
+        key = next(
+            record.key for record in records(stepper) if record.key.startswith(key.rsplit("-", 1)[0]) and record.place.field == field
+        )
+        stepper.do("menu", key=key)
+        assert named.words in text(stepper, "step")
+        stepper.do("edit", key=key, kind=name)
+        draft = stepper.desk.drafts[key]
+        for one in draft.fields:
+            stepper.do("param", key=key, name=one.name, value=str(one.options[-1][0] if one.options else one.value))
+        if draft.wrong:
+            assert draft.wrong in alert(stepper, "step")
+        before, said = len(stepper.case), draft.words
+        click(stepper, "Branch")
+        if len(stepper.case) == before:  # on one short sentence some come to nothing, which is told
+            assert alert(stepper, "message")
+            stepper.do("discard", key=key)
+            continue
+        edit = stepper.case.current.edits[0]
+        if said:
+            assert "".join(s.text for s in said if s.kind != "struck") == edits.text_at(getattr(stepper.case.current, STAGE[field]), edit)
+
+
+def records(stepper):
+    view = stepper.desk.view
+    candidates = [row.record for row in view.choices.rows if row.record] if view.choices else []
+    return [*(record for stage in view.stages for record in stage.records if record.place), *candidates]
+
+
+def test_a_parameter_is_chosen_where_it_stands_and_shows_what_it_makes(stepper):
+    click(stepper, "Run step")
+    press(stepper, "Perturb Output critique")
+    press(stepper, "Weaken or strengthen")
+    assert "strongly" in text(stepper, "step") and page(stepper, "step").find("ins")
+    put(stepper, "How strongly", "4")
+    assert "drastically." in page(stepper, "step").find("ins").get_text()
+    press(stepper, "Discard the edit of Output critique")
+    press(stepper, "Perturb Output critique")
+    press(stepper, "Swap with another example")
+    assert "example 1 (" in text(stepper, "step")
 
 
 def test_an_edit_that_waits_survives_going_elsewhere(stepper):
@@ -276,12 +337,14 @@ def test_what_is_gone_cannot_be_edited(stepper):
 # --- comparing -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_noise_floor_is_run_and_drawn(bench):
+def test_an_effect_is_judged_and_drawn(bench):
     stepper = bench(selection="naive")
     click(stepper, "Run step")
-    click(stepper, "Noise floor × 5")
-    assert "Noise floor: step 0 and its 5 replicates" in text(stepper, "effect")
-    assert len(page(stepper, "effect").find_all(class_="gb-rerun")) == 6
+    assert "Five draws of each: 60 calls at most" in text(stepper, "effect"), "what it costs is said before"
+    click(stepper, "Judge: 5 draws each")
+    assert "Step 0, 5 draws, fresh answers of the same prompt" in text(stepper, "effect")
+    assert len(page(stepper, "effect").find_all(class_="gb-rerun")) == 10
+    assert stepper.case.compare(0, 1).verdict in text(stepper, "effect")
 
 
 def test_two_steps_are_pinned_and_compared(stepper):
@@ -360,7 +423,7 @@ def test_a_read_only_case_says_why_and_can_be_walked(stepper, tmp_path):
     replay.go(0)
     assert "Read only: it is open as a recording" in text(replay, "head") and replay.shown == 0
     assert control(replay, NOTE, "field").has_attr("readonly")
-    for do in ("step", "stage", "branch", "score", "noise"):
+    for do in ("step", "stage", "branch", "score", "judge"):
         replay.do(do)
         assert alert(replay, "message") and not replay.desk.busy
     replay.do("note", step=0, value="x")

@@ -11,15 +11,15 @@ To add one: a record in `records.py`, a function here that makes it with a line 
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
-from gradbook.edits.run import branch, execute, place_of, replicate, superseded, text_at
+from gradbook.edits.run import branch, execute, place_of, preview, replicate, superseded, text_at
 from gradbook.errors import EditError
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.records import Blank, Cut, Double, Drop, Edit, EditField, Relabel, Replace, Reword, Shuffle, Step, Strength, Swap, Take
 
 __all__ = [
     "another_label", "blank", "branch", "code", "double", "drop", "drop_example", "drop_sentence", "execute", "filler", "keep_sentence",
-    "negate", "no_label", "paraphrase", "place_of", "replace", "replicate", "shuffle", "strength", "superseded", "swap", "take", "text_at",
-    "wrong_label",
+    "negate", "no_label", "paraphrase", "place_of", "preview", "replace", "replicate", "shuffle", "strength", "superseded", "swap",
+    "take", "text_at", "wrong_label",
 ]  # fmt: skip
 
 CRITIQUES: tuple[EditField, ...] = ("output_critique", "prompt_critique")

@@ -61,7 +61,19 @@ def branch(step: Step, changes: Sequence[Edit], new_id: int, task: Subject, meth
                 raise EditError(f"{change.kind} changes nothing in step {step.id}")
             records = changed
         made.append(change)
-    return step.model_copy(update={"id": new_id, "origin": step.id, "replicate_of": None, "edits": tuple(made), **_kept(step, stage)})
+    own = {"replicate_of": None, "finding": None, "arm": "", "edits": tuple(made)}
+    return step.model_copy(update={"id": new_id, "origin": step.id, **own, **_kept(step, stage)})
+
+
+def preview(step: Step, edit: Edit, task: Subject, method: Method) -> str | None:
+    """What an edit would put in its place; None where a model will write it, or nothing will stand there.
+
+    Raises:
+        EditError: it names nothing in the step.
+    """
+    records = getattr(step, EDIT_STAGE[edit.field])
+    change = _resolved(edit, step, records)
+    return None if isinstance(change, Reword) else text_at(_apply(records, change, step, task, method), change)
 
 
 def replicate(step: Step, fresh_from: Stage, number: int, new_id: int) -> Step:

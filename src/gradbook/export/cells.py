@@ -63,8 +63,8 @@ def _markdown(id: str, source: str) -> Cell:
 
 def _code(part: Part) -> Cell:
     outputs: list[dict[str, Any]] = []
-    if part.picture:
-        png = b64encode(figures.png(part.picture)).decode()
+    for picture in filter(None, (part.picture, *part.pictures)):
+        png = b64encode(figures.png(picture)).decode()
         outputs.append({"output_type": "display_data", "data": {"image/png": png, "text/plain": part.plain}, "metadata": {}})
     if part.output:
         data = {"text/html": str(part.output), "text/plain": part.plain}

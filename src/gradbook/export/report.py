@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from gradbook import page, tell
-from gradbook.effects import Comparison
-from gradbook.page import figures
+from gradbook.effects import Effect
+from gradbook.findings import ASKS, Finding
+from gradbook.page import figures, finding_figures
 from gradbook.records import SplitName, Step
 from gradbook.tell.overviews import EffectView
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gradbook.recording import Recording
 
 NONE = Markup("")
-ROWS_SHOWN, STEPS_OPEN, EFFECTS_OPEN = 30, 20, 30
+ROWS_SHOWN, STEPS_OPEN, EFFECTS_OPEN, FINDINGS_OPEN = 30, 20, 30, 30
 """A longer tree is folded behind the steps to look at first; of more steps, those that nobody touched take a line each that opens; of more
 effects, those without replicates have no picture."""
 
@@ -25,7 +26,7 @@ effects, those without replicates have no picture."""
 @dataclass(frozen=True)
 class Part:
     """A piece of a report: its heading (`level` 1 to 3, `under` the id of the section it is listed in), what stands below it, and `folded`,
-    the line that it opens from. `code` is a cell that makes `picture` and `output` anew."""
+    the line that it opens from. `code` is a cell that makes `picture` or `pictures`, and `output`, anew."""
 
     id: str
     level: int = 2
@@ -37,11 +38,12 @@ class Part:
     picture: Markup = NONE
     output: Markup = NONE
     plain: str = ""
+    pictures: tuple[Markup, ...] = ()
 
 
 def report(rec: "Recording", annotations: tell.Annotations = "all") -> Iterator[Part]:
     """The parts of the report on a case."""
-    steps = [step for step in rec if step.replicate_of is None]
+    steps = [step for step in rec if not step.aside]
     about, tree = tell.case(rec), tell.tree(rec)
     yield Part("title", 1, about.title, page.render("facts", case=about))
     if about.reading:
@@ -60,6 +62,7 @@ def report(rec: "Recording", annotations: tell.Annotations = "all") -> Iterator[
         yield _step(rec, step, step.id in opened, annotations)
     branches = [step for step in steps if step.origin is not None and step.done and rec[step.origin].done]
     yield from _effects(rec, branches, tree.splits)
+    yield from _findings(rec)
     yield Part("methods", title="For a methods section", html=Markup("<p>{}</p>").format(about.methods))
     reopen = "The case can be opened again with {} where its folder lies."
     told = Markup("<p>{}.</p><p>{}</p>").format(about.versions, reopen.format(f"gb.Recording({_folder(rec)})"))
@@ -116,16 +119,43 @@ def _effect(rec: "Recording", branch: Step, splits: Sequence[SplitName], full: b
         yield Part(f"effect-{branch.id}", 3, title, html, "effects", code=_code(origin, branch.id, rec.default_split(branch), 5))
     for n, view in enumerate(views):
         head = (f"effect-{branch.id}", 3, title) if n == 0 else (f"effect-{branch.id}-{view.split}", 3, "")
-        if view.found and (full or len(view.found.floor) > 1):
+        if view.found and (full or view.found.before.draws):
             yield _measured(view, view.found, *head)
         else:
             yield Part(*head, page.render("measured", effect=view, short=True), "effects", f"{view.split}: {view.verdict}")
 
 
-def _measured(view: EffectView, found: Comparison, id: str, level: int, title: str) -> Part:
-    code = _code(found.before_step, found.after_step, found.split, len(found.floor) - 1)
+def _measured(view: EffectView, found: Effect, id: str, level: int, title: str) -> Part:
+    code = _code(found.before.step, found.after.step, found.split, max(len(found.before.draws), len(found.after.draws)))
     html = page.render("measured", effect=view, short=False)
     return Part(id, level, title, html, "effects", "", code, figures.effect(found), page.comparison(found), repr(found))
+
+
+# --- findings ----------------------------------------------------------------------------------------------------------------
+
+
+def _findings(rec: "Recording") -> Iterator[Part]:
+    """What else was found, a part each; of many all but the first take a line that opens."""
+    found = [event for event in rec.found.values() if event.kind in ASKS]
+    if not found:
+        return
+    told = "What was asked of single steps besides their scores: with the numbers it stands on, and what it cost."
+    yield Part("findings", title="Findings", html=Markup("<p>{}</p>").format(told))
+    for n, event in enumerate(found):
+        record = rec.finding(event.id)
+        assert isinstance(record, Finding)
+        view = tell.finding(rec, record)
+        title = f"{view.title}, step {event.step}"
+        if n >= FINDINGS_OPEN:
+            html = page.render("finding", it=view, drawn=True, bench=None)
+            yield Part(f"finding-{event.id}", 3, title, html, "findings", f"{view.verdict}: {view.sentence}")
+            continue
+        pictures = [finding_figures.shares(view.shares)] * bool(view.shares) + [finding_figures.bars(view.bars, view.axis)] * bool(
+            view.bars
+        )
+        html = page.render("finding", it=view, drawn=False, bench=None)
+        code = f'case.finding("{event.id}")' if pictures else ""
+        yield Part(f"finding-{event.id}", 3, title, html, "findings", "", code, NONE, NONE, repr(record), tuple(pictures))
 
 
 def _code(before: int, after: int, split: SplitName, replicates: int) -> str:

@@ -16,8 +16,9 @@ from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
 from gradbook.loop.table import upstream
 from gradbook.loop.templates import fill, new_prompt
-from gradbook.records import Call, Candidate, Critique, Evaluation, Example, Prediction, Role, Score, Selection, Stage, Step, Variable
+from gradbook.records import Call, Candidate, Critique, Evaluation, Example, Prediction, Role, Selection, Stage, Step, Variable
 from gradbook.replies import Said, said
+from gradbook.scores import Score
 from gradbook.tasks import Task
 
 Messages = list[dict[str, str]]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradbook.errors import BudgetExceeded, ModelError
-from gradbook.records import Spent
+from gradbook.scores import Spent
 
 _MARGIN = 16  # tokens that a chat template may add to each message, and once more to the whole
 
@@ -43,8 +43,8 @@ class Budget:
         Raises:
             BudgetExceeded: it does not fit.
         """
-        while self._passed(sum(self._held, self.spent + need)):
-            if not self._held or self._passed(self.spent + need):
+        while self.passed(sum(self._held, self.spent + need)):
+            if not self._held or self.passed(self.spent + need):
                 raise self._exceeded(need)
             await self._settled.wait()
         self._held.append(need)
@@ -60,11 +60,11 @@ class Budget:
         pairs = {"calls": (spent.calls, self.calls), "tokens": (_tokens(spent), self.tokens), "cost": (spent.cost or 0.0, self.cost)}
         return {name: (amount, limit) for name, (amount, limit) in pairs.items() if limit is not None}
 
-    def _passed(self, spent: Spent) -> list[str]:
+    def passed(self, spent: Spent) -> list[str]:
         return [name for name, (amount, limit) in self._limits(spent).items() if amount > limit]
 
     def _exceeded(self, need: Spent) -> BudgetExceeded:
-        name = self._passed(self.spent + need)[0]
+        name = self.passed(self.spent + need)[0]
         spent, limit = self._limits(self.spent)[name]
         needed, _ = self._limits(need)[name]
         return BudgetExceeded(

@@ -18,8 +18,9 @@ from gradbook.models.budget import Budget, longest, most
 from gradbook.models.cache import CallCache, key_of
 from gradbook.models.faults import Fault, mended, scrubbed
 from gradbook.models.spec import ModelSpec
-from gradbook.records import Call, Spent, short_id
+from gradbook.records import Call, short_id
 from gradbook.replies import said
+from gradbook.scores import Spent
 
 if TYPE_CHECKING:  # the openai library takes half a second to import, and reading a case needs none of it
     import openai

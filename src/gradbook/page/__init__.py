@@ -12,14 +12,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradbook import tell
+from gradbook.edits import menu
 from gradbook.markdown import note_html
-from gradbook.page import figures
+from gradbook.page import figures, finding_figures
 
 if TYPE_CHECKING:
-    from gradbook.effects import Comparison
+    from gradbook.effects import Effect
+    from gradbook.findings import Finding
     from gradbook.tasks import Task
 
-__all__ = ["comparison", "render", "style", "task"]
+__all__ = ["comparison", "finding", "render", "style", "task"]
 
 
 @cache
@@ -33,9 +35,14 @@ def render(template: str, **views: Any) -> Markup:
     return Markup(_environment().get_template(f"{template}.html").render(views))
 
 
-def comparison(found: "Comparison") -> Markup:
+def comparison(found: "Effect") -> Markup:
     """What a notebook shows of a comparison."""
-    return render("comparison", found=found, metrics=tell.metrics(found.before, found.after))
+    return render("comparison", found=found, metrics=tell.metrics(found.before.metrics, found.after.metrics))
+
+
+def finding(found: "Finding") -> Markup:
+    """What a notebook shows of a finding, which tells itself without its case."""
+    return render("finding", it=tell.finding(None, found), drawn=True, bench=None)
 
 
 def task(shown: "Task") -> Markup:
@@ -49,5 +56,6 @@ def _environment() -> Environment:
         loader=PackageLoader("gradbook.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     made.filters["note"] = lambda markdown: Markup(note_html(markdown))
-    made.globals |= {"plot": figures.effect, "ask": lambda do, **how: json.dumps({"do": do, **how})}
+    made.globals |= {"plot": figures.effect, "bars_plot": finding_figures.bars, "shares_plot": finding_figures.shares}
+    made.globals |= {"offered": menu.offered, "ask": lambda do, **how: json.dumps({"do": do, **how})}
     return made

@@ -4,104 +4,80 @@ Colours are classes that the style sheet sets, with a value in the mark itself w
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from gradbook.metrics import Metrics, Share
+from gradbook.page.svg import COLOURS, line, mark, svg, tag, text
 from gradbook.records import SPLITS, SplitName, Step, Variable
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from gradbook.effects import Comparison
+    from gradbook.effects import Effect
     from gradbook.recording import Recording
 
-_COLOURS = {"rule": "#c9d1d9", "band": "#6e7781", "rerun": "#6e7781", "before": "#0b57b8", "after": "#b04a00"}
-_INK = "#57606a"
+_SIZES = {"before": 6.0, "after": 5.0}
 _LABEL, _WIDTH, _ROW, _RIGHT = 84, 310, 22, 16
 _CROWDED = 16
 """Of more steps in a panel, marks are small and only some are numbered."""
 
 
-# --- SVG -----------------------------------------------------------------------------------------------------------------
-
-
-def _tag(name: str, inside: str = "", /, **attributes: object) -> Markup:
-    """One element; `class_` also gives the colour that holds without a style sheet."""
-    told = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
-    made = " ".join(f'{key}="{escape(f"{value:.1f}" if isinstance(value, float) else value)}"' for key, value in told.items())
-    return Markup(f"<{name} {made}>{escape(inside)}</{name}>")
-
-
-def _svg(width: int, height: int, name: str, parts: Iterable[Markup]) -> Markup:
-    attributes = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height, "xmlns": "http://www.w3.org/2000/svg"}
-    return _tag("svg", Markup("").join(parts), **attributes, class_="gb-plot", role="img", aria_label=name)
-
-
-def _text(x: float, y: float, words: str, anchor: str = "start", limit: int = 40) -> Markup:
-    shown = words if len(words) <= limit else words[: limit - 1] + "…"
-    inside = shown if shown == words else _tag("title", words) + shown
-    return _tag("text", inside, x=x, y=y, font_size=11, font_family="sans-serif", text_anchor=anchor, fill=_INK)
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str, width: float = 1.0, opacity: float | None = None) -> Markup:
-    colour = {"class_": f"gb-{kind}", "stroke": _COLOURS[kind], "stroke_width": width, "stroke_opacity": opacity}
-    return _tag("line", x1=x1, y1=y1, x2=x2, y2=y2, **colour)
-
-
-def _mark(x: float, y: float, kind: str, size: float = 5.0, title: str = "") -> Markup:
-    """A ring for what was before and for runs without a change, a full diamond for what came after, a full dot for a step."""
-    full = kind in ("after", "step")
-    kind = "before" if kind == "step" else kind
-    look = {
-        "class_": f"gb-{kind}{' gb-full' * full}",
-        "stroke": _COLOURS[kind],
-        "stroke_width": 2,
-        "fill": _COLOURS[kind] if full else "none",
-    }
-    inside = _tag("title", title) if title else ""
-    if kind == "after":
-        return _tag(
-            "path", inside, d=f"M{x - size:.1f} {y:.1f}L{x:.1f} {y - size:.1f}L{x + size:.1f} {y:.1f}L{x:.1f} {y + size:.1f}Z", **look
-        )
-    return _tag("circle", inside, cx=x, cy=y, r=size if not full else size - 1, **look)
-
-
 # --- the effect ----------------------------------------------------------------------------------------------------------
 
 
-def effect(found: "Comparison") -> Markup:
-    """Accuracy before and after with Wilson's intervals beside each run without a change, and recall class by class below."""
-    after, before = f"step {found.after_step}", f"step {found.before_step}"
-    rows: list[tuple[str, list[tuple[str, float, tuple[float, float] | None]]]] = []
-    if len(found.floor) > 1:
-        rows.append(("no change", [("rerun", value, None) for value in found.floor]))
-    rows.append((before, [("before", found.before.accuracy.value, found.before.accuracy.interval)]))
-    rows.append((after, [("after", found.after.accuracy.value, found.after.accuracy.interval)]))
-    upper = len(rows)
-    for label in found.before.shown()[0]:
-        share, other = found.before.recall[label], found.after.recall[label]
-        shares = (("before", share), ("after", other))
-        rows.append((f"recall {label}", [(kind, each.value, None) for kind, each in shares if each.total]))
-    gap = 26 if len(rows) > upper else 0
-    height = 8 + _ROW * len(rows) + gap + 18
-    parts = list(_axis(8, 8 + _ROW * upper))
-    if gap:
-        parts += _axis(8 + _ROW * upper + gap, height - 18)
-    if len(found.floor) > 1:
-        low, high = (_x(min(max(edge, 0.0), 1.0)) for edge in found.noise)
-        band = {"class_": "gb-band", "fill": _COLOURS["band"], "fill_opacity": 0.18}
-        parts.insert(0, _tag("rect", x=low, y=8, width=high - low, height=_ROW * upper, **band))
-    for n, (label, marks) in enumerate(rows):
-        y = 8 + _ROW * (n + 0.5) + gap * (n >= upper)
-        parts.append(_text(_LABEL - 10, y + 4, label, "end", 13))
-        for kind, value, interval in marks:
-            parts += [_line(_x(interval[0]), y, _x(interval[1]), y, kind, 1.5)] if interval else []
-            parts.append(_mark(_x(value), y, kind, 6.0 if kind == "before" else 5.0, f"{label}: {value:.1%}"))
-    return _svg(_WIDTH, height, f"{before} and {after}: {found.before.name} with intervals, and recall by class", parts)
+def effect(found: "Effect") -> Markup:
+    """Accuracy of both arms as they ran, with Wilson's intervals, and their draws; their difference with interval and margin; recall."""
+    arms = (("before", found.before), ("after", found.after))
+    labels = [label for label in found.before.metrics.shown()[0] if found.before.metrics.recall[label].total]
+    parts, y = list(_axis(8, 8 + 2 * _ROW)), 8
+    for kind, arm in arms:
+        name, middle, ran = f"step {arm.step}", y + _ROW / 2, arm.metrics.accuracy
+        parts.append(text(_LABEL - 10, middle + 4, name, "end", 13))
+        for n, share in enumerate(arm.floor):
+            same = arm.floor[:n].count(share)  # what came out alike stands above and below each other
+            beside = min((same + 1) // 2 * 4, 8) * (-1) ** same
+            parts.append(mark(_x(share), middle + beside, "rerun", 3.0, f"draw {n + 1} of {name}: {share:.1%}"))
+        parts.append(line(_x(ran.interval[0]), middle, _x(ran.interval[1]), middle, kind, 1.5))
+        parts.append(mark(_x(ran.value), middle, kind, _SIZES[kind], f"{name} as it ran: {ran.value:.1%}"))
+        y += _ROW
+    y += 22
+    if found.verdict:
+        parts += _difference(found, y)
+        y += _ROW + 22
+    if labels:
+        parts += _axis(y, y + _ROW * len(labels))
+    for label in labels:
+        parts.append(text(_LABEL - 10, y + _ROW / 2 + 4, f"recall {label}", "end", 13))
+        shares = [(kind, arm.recall(label)) for kind, arm in arms]
+        parts += [mark(_x(share), y + _ROW / 2, kind, _SIZES[kind], f"{kind}: {share:.1%}") for kind, share in shares]
+        y += _ROW
+    name = f"step {found.before.step} and step {found.after.step}: {found.before.metrics.name}, draws, difference, recall by class"
+    return svg(_WIDTH, y + 22 * bool(labels), name, parts)
+
+
+def _difference(found: "Effect", top: float) -> Iterator[Markup]:
+    """The difference in points about zero: its interval for examples like these, the thicker one for these, and the margin as a band."""
+    like, these = found.judged.like_these, found.judged.these
+    edges = [abs(edge) for edge in (like.low, like.high, found.margin) if abs(edge) < 1]
+    reach = max(0.1, -(-max(edges, default=1.0) // 0.1) * 0.1)
+    middle = top + _ROW / 2
+
+    def x(points: float) -> float:
+        return _x((min(max(points, -reach), reach) / reach + 1) / 2)
+
+    band = {"class_": "gb-band", "fill": COLOURS["band"], "fill_opacity": 0.18}
+    yield tag("rect", x=x(-found.margin), y=top, width=x(found.margin) - x(-found.margin), height=float(_ROW), **band)
+    for points in (-reach, 0.0, reach):
+        yield line(x(points), top, x(points), top + _ROW, "rule")
+        yield text(x(points), top + _ROW + 14, f"{100 * points:+.0f}".replace("-", "−") if points else "0", "middle")
+    yield text(_LABEL - 10, middle + 4, "difference", "end", 13)
+    yield line(x(like.low), middle, x(like.high), middle, "after", 1.5)
+    yield line(x(these.low), middle, x(these.high), middle, "after", 4.0, 0.5)
+    yield mark(x(like.difference), middle, "after", 5.0, f"{100 * like.difference:+.1f} points")
 
 
 def _x(share: float) -> float:
@@ -110,9 +86,9 @@ def _x(share: float) -> float:
 
 def _axis(top: float, bottom: float) -> Iterator[Markup]:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        yield _line(_x(share), top, _x(share), bottom, "rule")
+        yield line(_x(share), top, _x(share), bottom, "rule")
         if share in (0.0, 0.5, 1.0):
-            yield _text(_x(share), bottom + 14, f"{share:.0%}", "middle")
+            yield text(_x(share), bottom + 14, f"{share:.0%}", "middle")
 
 
 # --- scores over steps -----------------------------------------------------------------------------------------------------
@@ -150,7 +126,7 @@ class Panel:
 
 def panels(rec: "Recording") -> list[Panel]:
     """What is scored, a panel a split for the task's prompt, and below them for the critic's agreement with the gold answers."""
-    steps = [step for step in rec if step.replicate_of is None and step.done]
+    steps = [step for step in rec if not step.aside and step.done]
     made = [_panel(rec, [s for s in steps if s.variable == variable], variable, split) for variable in _UNITS for split in SPLITS]
     return [panel for panel in made if panel.points]
 
@@ -209,12 +185,12 @@ def scores(drawn: Sequence[Panel]) -> Markup:
     for n, row in enumerate(rows):
         for column, panel in enumerate(row):
             parts += _drawn(panel, 46 + column * (width - 46) / columns, 34 + n * tall, (width - 46) / columns - 18, tall - 62, column == 0)
-    return _svg(width, 34 + tall * len(rows), "Scores over the steps: " + ", ".join(panel.title for panel in drawn), parts)
+    return svg(width, 34 + tall * len(rows), "Scores over the steps: " + ", ".join(panel.title for panel in drawn), parts)
 
 
 def _key(width: int) -> Markup:
     marks = (("step", "step"), ("after", "branch"), ("rerun", "run again without a change"))
-    return Markup("").join(_mark(52 + 90 * n, 12, kind) + _text(62 + 90 * n, 16, words) for n, (kind, words) in enumerate(marks))
+    return Markup("").join(mark(52 + 90 * n, 12, kind) + text(62 + 90 * n, 16, words) for n, (kind, words) in enumerate(marks))
 
 
 def _drawn(panel: Panel, left: float, top: float, width: float, height: float, first: bool) -> Iterator[Markup]:
@@ -228,28 +204,28 @@ def _drawn(panel: Panel, left: float, top: float, width: float, height: float, f
     def y(share: float) -> float:
         return top + 20 + (high - share) / ((high - low) or 1) * height
 
-    yield _text(left, top + 12, f"{panel.title}: {panel.unit}")
+    yield text(left, top + 12, f"{panel.title}: {panel.unit}")
     for tick in range(11):
         if low <= tick / 10 <= high:
-            yield _line(left, y(tick / 10), left + width, y(tick / 10), "rule")
-            yield _text(left - 6, y(tick / 10) + 4, f"{tick * 10}%", "end") if first else Markup("")
+            yield line(left, y(tick / 10), left + width, y(tick / 10), "rule")
+            yield text(left - 6, y(tick / 10) + 4, f"{tick * 10}%", "end") if first else Markup("")
     for tick in range(0, int(deepest) + 1, max(1, round(deepest / 8))):
-        yield _text(x(tick), top + height + 36, str(tick), "middle")
-    yield _text(left + width / 2, top + height + 52, "batches from the seed prompt", "middle")
+        yield text(x(tick), top + height + 36, str(tick), "middle")
+    yield text(left + width / 2, top + height + 52, "batches from the seed prompt", "middle")
     crowded = len(panel.points) > _CROWDED
     edges = [(a, b) for a, b in panel.edges if not crowded or b.kind == "step" or b.step in panel.numbered]  # else they cover the plot
     ways = "".join(f"M{x(a.x):.1f} {y(a.value):.1f}L{x(b.x):.1f} {y(b.value):.1f}" for a, b in edges)
-    yield _tag("path", d=ways, class_="gb-rule", stroke=_COLOURS["rule"], stroke_width=2, fill="none")
-    yield from (_mark(x(batch), y(share), "rerun", 3.5) for batch, share in panel.reruns)
+    yield tag("path", d=ways, class_="gb-rule", stroke=COLOURS["rule"], stroke_width=2, fill="none")
+    yield from (mark(x(batch), y(share), "rerun", 3.5) for batch, share in panel.reruns)
     for point in panel.points:
         kind = "before" if point.kind == "step" else point.kind
         told = point.step in panel.numbered  # of many, only these have all that there is to say
         if told:
-            yield _line(x(point.x), y(point.low), x(point.x), y(point.high), kind, 1.0, 0.7)
+            yield line(x(point.x), y(point.low), x(point.x), y(point.high), kind, 1.0, 0.7)
         title = f"step {point.step}: {point.value:.1%}" if told else ""
-        yield _mark(x(point.x), y(point.value), point.kind, 3.0 if crowded else 5.0, title)
+        yield mark(x(point.x), y(point.value), point.kind, 3.0 if crowded else 5.0, title)
         if told:
-            yield _text(x(point.x) + 8, y(point.value) - 5, str(point.step))
+            yield text(x(point.x) + 8, y(point.value) - 5, str(point.step))
 
 
 # --- Plotly, to explore ------------------------------------------------------------------------------------------------------
@@ -303,9 +279,9 @@ def _trace(places: list[tuple[Any, Any]], name: str, kind: str, symbol: str | No
     import plotly.graph_objects as go
 
     x, y = ([place[n] for place in places] for n in (0, 1))
-    look: dict[str, Any] = {"mode": "markers", "marker": {"color": _COLOURS[kind], "symbol": symbol, "size": 9}}
+    look: dict[str, Any] = {"mode": "markers", "marker": {"color": COLOURS[kind], "symbol": symbol, "size": 9}}
     return go.Scatter(
-        x=x, y=y, name=plain(name), **(look if symbol else {"mode": "lines", "line": {"color": _COLOURS[kind]}, "hoverinfo": "skip"})
+        x=x, y=y, name=plain(name), **(look if symbol else {"mode": "lines", "line": {"color": COLOURS[kind]}, "hoverinfo": "skip"})
     )
 
 

@@ -17,7 +17,7 @@ Of a study, say first what is to be decided, then judge it by the scores of each
 from gradbook.stats.components import Components, components
 from gradbook.stats.effect import Effect, Estimate, Verdict, effect
 from gradbook.stats.hypotheses import Correction, Hypothesis, changed, registration
-from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, prediction_interval, wilson
+from gradbook.stats.intervals import mean_interval, mean_of_shares, paired_p, wilson
 from gradbook.stats.permutation import Contrast, Direction, Tau, contrast, kendall
 from gradbook.stats.power import Size, detectable, hedges, power, trials_for
 from gradbook.stats.prevalence import Prevalence, prevalence
@@ -56,7 +56,6 @@ __all__ = [
     "outlook",
     "paired_p",
     "power",
-    "prediction_interval",
     "prevalence",
     "properties",
     "registration",

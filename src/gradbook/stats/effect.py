@@ -170,18 +170,31 @@ class Effect:
 
     def __str__(self) -> str:
         if self.verdict is None:
-            return f"{_points(self.these.difference)} points, with one draw in an arm: only replicates say whether that is more than noise."
-        word = f"equivalent within ±{100 * self.margin:g} points" if self.verdict == "equivalent" else self.verdict
-        drawn = f"{self.replicates[0]} and {self.replicates[1]} draws on {self.examples} examples"
-        return f"{word}: {self.like_these} for examples like these, {self.these} for these; {drawn}.{self._price()}"
+            return self.measured
+        return f"{self.word}: {' '.join(filter(None, [self.measured, self.outlook]))}"
 
-    def _price(self) -> str:
+    @property
+    def word(self) -> str:
+        """The verdict, with the margin where it stands on that; empty where there is none."""
+        return f"equivalent within ±{100 * self.margin:g} points" if self.verdict == "equivalent" else self.verdict or ""
+
+    @property
+    def measured(self) -> str:
+        """Both estimates in words, and from how many draws and examples."""
+        if self.verdict is None:
+            return f"{_points(self.these.difference)} points, with one draw in an arm: only replicates say whether that is more than noise."
+        drawn = f"{self.replicates[0]} and {self.replicates[1]} draws on {self.examples} examples"
+        return f"{self.like_these} for examples like these, {self.these} for these; {drawn}."
+
+    @property
+    def outlook(self) -> str:
+        """What would decide it, in words; empty where nothing is to be decided."""
         if self.verdict != "undecided":
             return ""
         size, draws, examples = f"{100 * self.size:g} points", self.replicates_needed(), self.examples_needed()
         if draws:
-            return f" {draws} draws an arm would show an effect of {size} in four cases of five."
-        return f" More draws alone will not show {size}" + (f", {examples} examples would." if examples else ", nor more examples alone.")
+            return f"{draws} draws an arm would show an effect of {size} in four cases of five."
+        return f"More draws alone will not show {size}" + (f", {examples} examples would." if examples else ", nor more examples alone.")
 
     def replicates_needed(self, size: float | None = None, power: float = 0.8) -> int | None:
         """The fewest replicates an arm that show a difference of `size` with that power; None where a hundred do not."""

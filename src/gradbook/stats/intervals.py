@@ -51,16 +51,3 @@ def paired_p(fixed: int, broken: int) -> float:
         broken: examples right before and wrong after.
     """
     return min(1.0, 2 * float(bdtr(min(fixed, broken), fixed + broken, 0.5)))
-
-
-def prediction_interval(draws: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Where one more draw of the same kind falls with probability `level`, for draws that are about normal.
-
-    Mean ± t(n - 1) · s · √(1 + 1/n). Needs two draws or more; with fewer the interval is all of the line.
-    """
-    n = len(draws)
-    if n < 2:
-        return -math.inf, math.inf
-    mean = sum(draws) / n
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * _deviation(draws) * math.sqrt(1 + 1 / n)
-    return mean - half, mean + half

@@ -4,8 +4,9 @@ Each hypothesis is tested for the difference that it states and against it: that
 way. *Holds* is wrong in at most alpha of families in which no stated difference is there, *does not hold* in at most alpha of those in
 which each is the margin or more. A difference that is shown and is surely below the margin does not hold: the margin says what matters.
 
-Where one looks after every trial, levels are those of `looks`, and Holm's procedure goes on from look to look (Ye et al. 2013). All looks
-are gone through again each time, from the first, so nothing needs to be remembered, and a verdict once given stays.
+Corrected p are those of statsmodels' `multipletests`, which knows no looks. Where one looks after every trial, levels are those of
+`looks`, and Holm's procedure goes on from look to look (Ye et al. 2013). All looks are gone through again each time, from the first, so
+nothing needs to be remembered, and a verdict once given stays.
 """
 
 import math

@@ -85,6 +85,10 @@ def multistep_arithmetic(operators: int = 3, depth: int = 3, seed: int = 0, size
         seed_prompt="Answer the question.",
         format_instruction=answer.instruction(),
         source={"generator": "multistep_arithmetic", "operators": operators, "depth": depth, "seed": seed, "sizes": list(counts)},
+        rule="Work out A, B and C from the innermost brackets outwards, each new operation as it is defined: test its condition first, "
+        "then take the result that belongs to it; at last compute A + B - C.",
+        false_rule="Work out A, B and C from left to right whatever the brackets, each new operation by the first result of its "
+        "definition: do not test its condition; at last compute A - B + C.",
     )
 
 

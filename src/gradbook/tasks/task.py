@@ -22,7 +22,7 @@ from gradbook.tasks.wrong import wrong_label
 Parser = Callable[[str], str | None]
 Scorer = Callable[[str | None, str], bool]
 _SHOWN = 12  # labels that a task is told by
-_FIELDS = {"description", "private", "wrong_rule", "parser", "scorer"}
+_FIELDS = {"description", "private", "wrong_rule", "rule", "false_rule", "parser", "scorer"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,8 +32,10 @@ class Task:
     `seed_prompt` is the system prompt to begin with; `format_instruction` follows it and is never optimised. `source` says
     where the examples come from (generator or loader with its arguments), as JSON-able data. `private` marks data whose
     text must not be published. `wrong_rule` is how wrong labels of a label task are chosen: "other" (any other label) or
-    "next" (the next one, the last leading to the first). `parser` (reply to answer or None) and `scorer` (answer and target
-    to bool) replace those of `answer`; they are code, so a case cannot keep them.
+    "next" (the next one, the last leading to the first). `rule` says in words what the labels follow, where that is known, and
+    `false_rule` something of the kind that they do not follow; no model is told either unless a person asks for it. `parser`
+    (reply to answer or None) and `scorer` (answer and target to bool) replace those of `answer`; they are code, so a case cannot
+    keep them.
 
     Raises TaskError for an empty split, an id met twice, or a target that `answer` cannot express.
     """
@@ -49,11 +51,13 @@ class Task:
     source: dict[str, Any] = field(default_factory=dict, hash=False)
     private: bool = False
     wrong_rule: Literal["other", "next"] = "other"
+    rule: str = ""
+    false_rule: str = ""
     parser: Parser | None = None
     scorer: Scorer | None = None
 
     def __post_init__(self) -> None:
-        for name in ("name", "description", "seed_prompt", "format_instruction"):
+        for name in ("name", "description", "seed_prompt", "format_instruction", "rule", "false_rule"):
             if not isinstance(text := getattr(self, name), str):
                 raise TaskError(f"{name}={text!r} of a task should be text.")
             object.__setattr__(self, name, whole(text))
@@ -132,6 +136,7 @@ class Task:
     def settings(self) -> dict[str, Any]:
         """Everything but the examples, as data for JSON or TOML; `custom` names the code (parser, scorer) that cannot be kept."""
         custom = [name for name in ("parser", "scorer") if getattr(self, name)]
+        rules = {name: rule for name in ("rule", "false_rule") if (rule := getattr(self, name))}
         return {
             "name": self.name,
             "description": self.description,
@@ -141,6 +146,7 @@ class Task:
             "source": self.source,
             "private": self.private,
             "wrong_rule": self.wrong_rule,
+            **rules,
         } | ({"custom": custom} if custom else {})
 
     @classmethod
@@ -183,7 +189,7 @@ class Task:
         default 30, 50 and 120 rows, scaled down where there are fewer. labels: the class labels, default those met.
         answer: a format or its name; "auto" takes numbers, lists of labels, labels (at most 12) or text, whichever fits.
         format_instruction: default the format's own. duplicates: "keep" allows an input in two splits. source: what to record
-        as the data's origin. fields: description, private, wrong_rule, parser and scorer, as in Task.
+        as the data's origin. fields: description, private, wrong_rule, rule, false_rule, parser and scorer, as in Task.
 
         Raises TaskError for a missing column, an empty cell, a target outside the labels, an input in two splits, or too few
         rows for the sizes; it names the row by its index label.

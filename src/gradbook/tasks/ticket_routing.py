@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import islice
 
@@ -18,7 +18,8 @@ def ticket_routing(codes: int = 3, seed: int = 0, sizes: Sequence[int] | None = 
 
     codes: 2 to 6, so many of the six topics, chosen and ordered by `seed`; sizes: examples in train, validation and test,
     default 30, 50, 120, scaled down where there are fewer tickets. Codes are balanced in every split as near as can be and no
-    ticket is repeated. `source["meaning"]` says what the codes stand for. The tickets were written for gradbook.
+    ticket is repeated. `source["meaning"]` says what the codes stand for, `rule` says so in words, and `false_rule` gives each code
+    the topic of another. The tickets were written for gradbook.
     Raises TaskError for arguments out of range or more tickets than there are.
     """
     tickets = _tickets()
@@ -41,7 +42,13 @@ def ticket_routing(codes: int = 3, seed: int = 0, sizes: Sequence[int] | None = 
         seed_prompt=f"Route the support ticket to one of {', '.join(meaning)}. Reply with the answer line only.",
         format_instruction=answer.instruction(),
         source={"generator": "ticket_routing", "codes": codes, "seed": seed, "sizes": list(counts), "meaning": meaning},
+        rule=_rule(meaning, meaning.values()),
+        false_rule=_rule(meaning, [*list(meaning.values())[1:], meaning["K1"]]),
     )
+
+
+def _rule(codes: Iterable[str], topics: Iterable[str]) -> str:
+    return " ".join(f"Tickets about {topic} get {code}." for code, topic in zip(codes, topics, strict=True))
 
 
 def _shuffled(rng: random.Random, labelled: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -59,6 +59,10 @@ def web_of_lies(people: int = 5, unknown: float = 0.25, seed: int = 0, sizes: tu
         seed_prompt="Answer the question. Reply with the answer line only.",
         format_instruction=answer.instruction(),
         source={"generator": "web_of_lies", "people": people, "unknown": unknown, "seed": seed, "sizes": list(counts)},
+        rule="Whoever tells the truth says so of others just where it holds, and whoever lies just where it does not: begin with a person "
+        "who is known to do either and go from one to the next; answer unknown only where none such is linked to the one asked about.",
+        false_rule="Whoever is said to tell the truth does, and whoever is said to lie lies, no matter who says it: take the last sentence "
+        "that names the one asked about, and go no further; answer unknown only where no other person speaks of them.",
     )
 
 

@@ -5,7 +5,8 @@ Functions take a recording and give the views of `tell.views`, which hold plain 
 
 from gradbook.tell.case import case, head, task
 from gradbook.tell.effect import effect, metrics, pair
-from gradbook.tell.names import base, comparable, line, what
+from gradbook.tell.findings import FoundRow, asks, finding
+from gradbook.tell.names import base, comparable, line, perturbing, what
 from gradbook.tell.overviews import TreeView
 from gradbook.tell.step import note, step
 from gradbook.tell.tree import tree
@@ -15,17 +16,21 @@ from gradbook.tell.words import difference
 
 __all__ = [
     "Annotations",
+    "FoundRow",
     "TreeView",
+    "asks",
     "base",
     "case",
     "comparable",
     "difference",
     "effect",
+    "finding",
     "head",
     "line",
     "metrics",
     "note",
     "pair",
+    "perturbing",
     "step",
     "task",
     "tree",

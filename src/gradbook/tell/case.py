@@ -35,7 +35,7 @@ def head(rec: "Recording") -> HeadView:
 
 def case(rec: "Recording") -> CaseView:
     """A case as a report opens it."""
-    steps = [step for step in rec if step.replicate_of is None]
+    steps = [step for step in rec if not step.aside]
     used = methods_used(rec)
     private = "The examples of this task must not be published, and this report holds some of them." if rec.task.private else ""
     about = _about(rec, steps)
@@ -67,7 +67,7 @@ def methods_used(rec: "Recording") -> Methods:
     used: Methods = []
     places: dict[int, int] = {}  # a recording gives the same object for the same method
     for step in rec:
-        if step.parent is None or step.replicate_of is not None:
+        if step.parent is None or step.aside:
             continue
         method = rec.method_of(step)
         place = places.get(id(method))

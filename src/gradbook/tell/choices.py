@@ -65,7 +65,6 @@ def _record(rec: "Recording", step: Step, made: Candidate, changes: Changes) -> 
         lost=lost(made.lost, made.why) if not made.prompt else "",
         change=changes.get(place),
         place=place,
-        acts=("replace",),
         options=(),
         kept=kept,
         changed=origin is not None and not kept,

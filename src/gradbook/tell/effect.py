@@ -4,19 +4,24 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gradbook.errors import CaseError
-from gradbook.metrics import Metrics
+from gradbook.metrics import UNPARSED, Metrics
 from gradbook.records import SplitName, Stage, Step
 from gradbook.tell import names
-from gradbook.tell.overviews import EffectView, Figure, FlipView, MetricsView, PairRow, PairView
+from gradbook.tell.overviews import DrawnView, EffectView, Figure, FlipView, MetricsView, PairRow, PairView
 from gradbook.tell.step import step as tell_step
 from gradbook.tell.views import Mark, StepView, Words
 from gradbook.tell.words import count, interval, mean_figure, rerun_from, share_figure, sides
 
 if TYPE_CHECKING:
-    from gradbook.effects import Comparison
+    from gradbook.effects import Arm, Effect
     from gradbook.recording import Recording
 
-UNPARSED = "(unparsed)"  # as the confusion counts it, whether the reply was whole or lost
+_SIGNS: dict[str, tuple[str, bool | None]] = {
+    "helps": ("✓", True),
+    "harms": ("✗", False),
+    "equivalent": ("=", None),
+    "undecided": ("?", None),
+}
 _MARKS = {
     "fixed": Mark("✓ fixed", True),
     "broken": Mark("✗ broken", False),
@@ -53,35 +58,53 @@ def _alone(rec: "Recording", at: Step, split: SplitName) -> dict[str, Any]:
     return {"verdict": f"{name} on {split}:", "metrics": metrics(found)}
 
 
-def _measured(rec: "Recording", found: "Comparison") -> dict[str, Any]:
-    at = rec[found.after_step]
-    unit = "verdict" if found.after.judged else "answer"
+def _measured(rec: "Recording", found: "Effect") -> dict[str, Any]:
+    at = rec[found.after.step]
+    unit = "verdict" if found.after.metrics.judged else "answer"
     about = ""
-    if found.after.judged:
+    if found.after.metrics.judged:
         about = f"The critic before and after, on the same outputs of step {at.parent}’s prompt: agreement with the gold answers."
     told = f"{count(len(found.flips), unit)} changed, of which {found.fixed} fixed and {found.broken} broken."
+    drawn = tuple(_drawn(rec, found))
+    moved = f"{count(len(drawn), 'example')} answered in another share of the draws" if drawn else "No example changed over the draws."
+    classes = found.before.metrics.shown()[0] if found.verdict else ()
+    price = found.price()
     return {
-        "verdict": found.finding,
+        "word": Mark(f"{_SIGNS[found.verdict][0]} {found.judged.word}", _SIGNS[found.verdict][1]) if found.verdict else None,
+        "verdict": found.judged.measured,
         "about": about,
-        "floor": _floor(found),
+        "floors": tuple(_floor(arm) for arm in (found.before, found.after)),
+        "recall": tuple((label, f"{found.before.recall(label):.1%}", f"{found.after.recall(label):.1%}") for label in classes),
+        "drawn": drawn,
+        "moved": moved if found.verdict else "",
+        "more": " ".join(filter(None, [found.judged.outlook, f"{'That is' if found.verdict else ''} {price}.".strip() if price else ""])),
         "warnings": found.warnings,
-        "metrics": metrics(found.before, found.after),
+        "ran": found.as_they_ran,
+        "metrics": metrics(found.before.metrics, found.after.metrics),
         "flips": tuple(_flips(rec, at, found)),
         "flipped": told if found.flips else f"No {unit} changed.",
         "found": found,
     }
 
 
-def _floor(found: "Comparison") -> str:
-    if len(found.floor) < 2:
-        return "There are no replicates, so nothing says how much of this is noise."
-    runs = ", ".join(f"{value:.1%}" for value in found.floor)
-    again = f"{count(len(found.floor) - 1, 'replicate')}, {rerun_from(found.resampled)}"
-    return f"Noise floor: step {found.before_step} and its {again}: {runs}."
+def _floor(arm: "Arm") -> str:
+    if not arm.draws:
+        return f"Step {arm.step} has no draws."
+    runs = ", ".join(f"{value:.1%}" for value in arm.floor)
+    return f"Step {arm.step}, {count(len(arm.draws), 'draw')}, {rerun_from(arm.fresh_from)}: {runs}."
 
 
-def _flips(rec: "Recording", at: Step, found: "Comparison") -> Iterator[FlipView]:
-    scores = [rec.scored(step, found.split, variable=at.variable) for step in (found.before_step, found.after_step)]
+def _drawn(rec: "Recording", found: "Effect") -> Iterator[DrawnView]:
+    draws = len(found.before.right), len(found.after.right)
+    for name, before, after in found.shares:
+        example = rec.task.example(name)
+        was, now = (f"{round(share * n)} of {n}" for share, n in zip((before, after), draws, strict=True))
+        mark = Mark("↑ right more often", True) if after > before else Mark("↓ right less often", False)
+        yield DrawnView(name, example.input, example.target, was, now, mark)
+
+
+def _flips(rec: "Recording", at: Step, found: "Effect") -> Iterator[FlipView]:
+    scores = [rec.scored(step, found.split, variable=at.variable) for step in (found.before.step, found.after.step)]
     before, after = ({answer.example: answer for answer in score.answers} if score else {} for score in scores)
     for flip in found.flips:
         example, old, new = rec.task.example(flip.example), before[flip.example], after[flip.example]

@@ -1,8 +1,9 @@
 """What a step is in a few words, where its prompt comes from, what was changed on the way to it, and what it is compared with."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gradbook.edits import text_at
+from gradbook.edits import code, text_at
 from gradbook.edits.words import STRENGTHS
 from gradbook.loop import Method
 from gradbook.loop.table import EDIT_STAGE
@@ -29,6 +30,8 @@ def what(rec: "Recording", step: Step) -> str:
         return "seed prompt"
     if step.replicate_of is not None:
         return f"{mark}replicate {step.replicate} of step {step.replicate_of}"
+    if step.finding is not None:
+        return f"{mark}{step.arm}"
     if step.edits:
         edit = step.edits[0]
         more = f" +{len(step.edits) - 1}" if len(step.edits) > 1 else ""
@@ -49,6 +52,8 @@ def line(rec: "Recording", step: Step) -> str:
     whose = "the critic, " if step.variable == "critic" else ""
     if step.replicate_of is not None:
         return f"{whose}replicate {step.replicate} of step {step.replicate_of}, {rerun_from(step.fresh_from)}"
+    if step.finding is not None:
+        return f"{whose}{step.arm}, made for a finding"
     if step.origin is not None:
         return f"{whose}branch of step {step.origin}: {'; '.join(map(edit_line, step.edits))}"
     index = _carried(rec[step.parent], step)
@@ -117,6 +122,11 @@ def past_read(rec: "Recording", step: Step) -> str:
     return f"The rewrite also saw the prompt critiques of {of_steps(seen)} (momentum)." if seen else ""
 
 
+def perturbing(origin: int, edits: Iterable[Edit]) -> str:
+    """The line of Python that makes a branch."""
+    return f"branch = case.perturb({origin}, {', '.join(map(code, edits))})"
+
+
 # --- what it is compared with ------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +144,7 @@ def base(rec: "Recording", step: Step) -> int | None:
 
 def comparable(rec: "Recording", step: Step) -> list[int]:
     """The steps that it makes sense to set `step` against: done, of its variable, a critic's on the same outputs, no replicates."""
-    others = (other for other in rec if other.done and other.id != step.id and other.replicate_of is None)
+    others = (other for other in rec if other.done and other.id != step.id and not other.aside)
     if step.variable == "prompt":
         return [other.id for other in others if other.variable == "prompt"]
     judged = step.ends_with("prompt")

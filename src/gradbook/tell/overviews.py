@@ -7,7 +7,7 @@ from gradbook.records import SplitName
 from gradbook.tell.views import Mark, Words
 
 if TYPE_CHECKING:
-    from gradbook.effects import Comparison
+    from gradbook.effects import Effect
 
 
 # --- the tree ----------------------------------------------------------------------------------------------------------------------
@@ -104,26 +104,47 @@ class FlipView:
     mark: Mark
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnView:
+    """An example that the draws of the two arms answer rightly in different shares ("2 of 5"); `mark` says which way it went."""
+
+    example: str
+    input: str
+    target: str
+    before: str
+    after: str
+    mark: Mark
+
+
 @dataclass(frozen=True)
 class EffectView:
     """A step beside another on a split. `found` is None where something is missing, and `verdict` then says what.
 
-    `title` is "Step 1 → step 2", `about` what a critic's numbers are, `floor` the runs without a change in words, `flipped` counts `flips`.
-    `warnings` say what makes the numbers mean less. `metrics` are those of both, or of the step alone where there is nothing before it.
+    `title` is "Step 1 → step 2", `about` what a critic's numbers are. `word` is the verdict in a word with a mark, None without
+    draws; `verdict` the sentence, `floors` each arm's draws in words, `recall` (class, before, after) over the draws, `drawn` the examples
+    that changed in them, which `moved` counts, `more` what it costs to judge, or to go on. `warnings` say what makes the numbers mean
+    less. Of the two prompts as they ran: `ran` says it in a line, `flipped` counts `flips`, `metrics` are those of both, or of the step
+    alone where there is nothing before it.
     """
 
     before: int | None
     after: int
     split: SplitName
     title: str
+    word: Mark | None = None
     verdict: str = ""
     about: str = ""
-    floor: str = ""
+    floors: tuple[str, ...] = ()
+    recall: tuple[tuple[str, str, str], ...] = ()
+    drawn: tuple[DrawnView, ...] = ()
+    moved: str = ""
+    more: str = ""
     warnings: tuple[str, ...] = ()
+    ran: str = ""
     metrics: MetricsView | None = None
     flips: tuple[FlipView, ...] = ()
     flipped: str = ""
-    found: "Comparison | None" = None
+    found: "Effect | None" = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from gradbook.loop import Method
 from gradbook.loop.stages import Subject, judged_right
 from gradbook.loop.table import STAGE_INFO
 from gradbook.markdown import note_text
-from gradbook.records import Critique, Evaluation, Prediction, Spent, Stage, Step
+from gradbook.records import Critique, Evaluation, Prediction, Stage, Step
+from gradbook.scores import Spent
 from gradbook.tables import agreement, method_line
 from gradbook.tell import names
 from gradbook.tell.choices import candidate_records, choices, lost
@@ -120,9 +121,18 @@ class _Telling:
             stages=stages,
             examples=tuple(self.example(stages, position, name) for position, name in enumerate(at.batch)),
             choices=choices(rec, at, self.standing),
+            code=self.code(),
             ends=at.chosen_prompt if at.select is not None and at.select.chosen >= 0 else None,
             note=note(rec, at) if self.annotations != "none" else NoteView(at.id, "", ""),
         )
+
+    def code(self) -> str:
+        """The line of Python that makes a branch, with the reasons that are told."""
+        if self.at.origin is None or self.at.aside or not self.at.edits:
+            return ""
+        told = {"all": ("hand", "name"), "mine": ("hand",), "none": ()}[self.annotations]
+        edits = [edit if edit.by in told else edit.model_copy(update={"why": ""}) for edit in self.at.edits]
+        return names.perturbing(self.at.origin, edits)
 
     def prompt(self) -> PromptView:
         at = self.at
@@ -276,7 +286,7 @@ class _Telling:
             place=place,
             kept=kept,
             changed=before is not None and not kept,
-            **{"empty": "empty", "acts": ("replace", "drop"), "options": (), **more},
+            **{"empty": "empty", "options": (), **more},
         )
 
     def prediction(self, made: Prediction) -> RecordView:
@@ -309,7 +319,7 @@ class _Telling:
             wrong = "wrong on purpose" if self.method.labels == "wrong" else "not the true one"
             marks.append(Mark(f"⚠ {'swapped by hand' if place in self.standing else wrong}", False))
         options = (*self.subject.labels, "") if self.subject.labels else ()
-        more = {"empty": "no label shown", "acts": ("replace",), "options": options}
+        more = {"empty": "no label shown", "options": options}
         return self.record("evaluate", place, "Label shown", made, made.label or "", marks, **more)
 
     def verdict(self, made: Evaluation) -> list[Mark]:
@@ -337,7 +347,7 @@ class _Telling:
         place = Place("output_critique" if stage == "output_critique" else "prompt_critique", made.example, made.index)
         number = f" {made.index + 1} of {several}" if several > 1 else ""
         title = f"{spaced(stage).capitalize()}{number}"
-        return self.record(stage, place, title, made, made.text, [], acts=("replace", "drop", "double"))
+        return self.record(stage, place, title, made, made.text, [])
 
     # --- by example ------------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gradbook.metrics import Metrics
-from gradbook.records import SPLITS, Question, SplitName, Stage, Step
+from gradbook.records import SPLITS, SplitName, Stage, Step
+from gradbook.scores import Question
 from gradbook.tables import method_line
 from gradbook.tell import names
 from gradbook.tell.overviews import RerunView, ScoreView, TreeRow, TreeView
@@ -115,7 +116,7 @@ def reruns(rec: "Recording", splits: tuple[SplitName, ...]) -> Reruns:
     again = Counter(q.model_copy(update={"replicate": 0}) for q in rec.recorded_questions() if q.replicate and q.split in splits)
     first: dict[Question, Step] = {}
     for step in rec if again else ():
-        for split in splits if step.done and step.replicate_of is None else ():
+        for split in splits if step.done and not step.aside else ():
             first.setdefault(rec.question(step, split), step)
     for question in again:
         if (at := first.get(question)) is not None:

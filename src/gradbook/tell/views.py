@@ -84,13 +84,12 @@ class ChangeView:
 class RecordView:
     """One text that a stage gave, or a label, as it stands in a step.
 
-    `key` names it within the step and is safe in an id. `example` and `position` (from 0) say whose it is, None for a candidate. `text`
-    is what stands there, "" where nothing does, and `empty` what to say then. `words` is the text with its differences: from what stood
-    there before a change, for a candidate from the old prompt (`against` says which, "" where there are none). `marks` is what was read
-    from it, to stand in a line above. `lost` says that the reply was cut off or never came. `change` wrote it. `place` is where an edit
-    of it goes, None where it cannot be edited, `acts` what can be done there, `options` what may stand there where that is not any
-    text. `kept`: a branch has it from its origin. `changed`: it was edited or made anew since the origin, so it lies on the way of the
-    edit.
+    `key` names it within the step and is safe in an id. `example` and `position` (from 0) say whose it is, None for a candidate. `text` is
+    what stands there, "" where nothing does, and `empty` what to say then. `words` is the text with its differences: from what stood there
+    before a change, for a candidate from the old prompt (`against` says which, "" where there are none). `marks` is what was read from it,
+    to stand in a line above. `lost` says that the reply was cut off or never came. `change` wrote it. `place` is where an edit of it goes,
+    None where it cannot be edited, `options` what may stand there where that is not any text. `kept`: a branch has it from its origin.
+    `changed`: it was edited or made anew since the origin, so it lies on the way of the edit.
     """
 
     key: str
@@ -106,7 +105,6 @@ class RecordView:
     lost: str
     change: ChangeView | None
     place: Place | None
-    acts: tuple[Literal["replace", "drop", "double"], ...]
     options: tuple[str, ...]
     kept: bool
     changed: bool
@@ -223,10 +221,11 @@ class StepView:
     """A step in full.
 
     `what` says it in a few words, as the tree does, `line` in a sentence ("branch of step 1: output critique of … edited by hand").
-    `where` is its place in epoch and beam, `status` what its batch came to, `outcome` what the step came to, in one line for a folded
-    one. `method` is the method's line, `method_differs` whether it is another than that of the step before, `method_next` the one from
-    the next step on where it is another. `critic` folds: (name, prompt) of the critic that evaluated. `ends` is the prompt it ends
-    with, None while there is none or where it is the old one. `replicate` says what a replicate repeats, "" for any other step.
+    `where` is its place in epoch and beam, `status` what its batch came to, `outcome` what the step came to, in one line for a folded one.
+    `method` is the method's line, `method_differs` whether it is another than that of the step before, `method_next` the one from the next
+    step on where it is another. `critic` folds: (name, prompt) of the critic that evaluated. `ends` is the prompt it ends with, None while
+    there is none or where it is the old one. `code` is the line of Python that makes a branch ("" for any other step). `replicate` says
+    what a replicate repeats, "" for any other step.
     """
 
     id: int
@@ -251,4 +250,5 @@ class StepView:
     examples: tuple[ExampleView, ...]
     choices: ChoicesView | None
     ends: str | None
+    code: str
     note: NoteView

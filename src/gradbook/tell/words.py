@@ -72,6 +72,11 @@ def share(found: Share) -> str:
     return f"{found.value:.1%} ({found.count}/{found.total})" if found.total else NOTHING
 
 
+def points(difference: float) -> str:
+    """A difference of two shares in points."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
 def interval(low: float, high: float) -> str:
     """Two shares as a range."""
     return f"{low:.1%} to {high:.1%}"

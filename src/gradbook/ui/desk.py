@@ -3,21 +3,23 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from gradbook import tell
 from gradbook.case import Case
+from gradbook.edits import menu
 from gradbook.errors import GradbookError, MethodError
+from gradbook.events import Found
+from gradbook.findings import ASKS
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.recording import Recording
 from gradbook.records import SPLITS, SplitName
 from gradbook.tell.views import RecordView, StepView
-from gradbook.ui.drafts import CHOICE, Draft, Drafts, Kind
+from gradbook.ui.drafts import CHOICE, Draft, Drafts, fields
 from gradbook.ui.jobs import Job, Jobs
 from gradbook.ui.panel import MethodPanel
 
-REPLICATES = 5
 MOST_STEPS = 1000
 
 
@@ -47,6 +49,7 @@ class Desk:
         self.settings = MethodPanel(case.method)
         self.view: StepView = tell.step(case, case.current)
         self._drafts: defaultdict[int, Drafts] = defaultdict(Drafts)
+        self.asking, self.opened, self.menu = False, "", ""
         self._against: int | None = None
         self._others: tuple[tuple[int, int], list[int]] = (-1, -1), []
         self._follow = True
@@ -70,8 +73,8 @@ class Desk:
 
     def _do_go(self, step: int) -> None:
         self.at, self._against, self._follow, self.kept = self.case[step].id, None, False, None
-        self.look = self._alone
-        if not (self.locked or self.busy):
+        self.look, self.menu = self._alone, ""
+        if not (self.locked or self.busy or self.case[step].aside):
             self._case.go(step)
 
     def _do_undo(self) -> None:
@@ -105,11 +108,26 @@ class Desk:
 
     # --- edits ---------------------------------------------------------------------------------------------------------
 
-    def _do_edit(self, key: str, kind: Kind) -> None:
-        record = self._record(key)
-        if record.place is None or kind not in record.acts or self.locked:
+    def _do_menu(self, key: str) -> None:
+        """Show or hide what can be done by name at a text."""
+        self.menu = "" if key == self.menu else key
+
+    def _do_edit(self, key: str, kind: str) -> None:
+        record, self.menu = self._record(key), ""
+        named = menu.PERTURBATIONS.get(kind)
+        if record.place is None or self.locked or (kind != "replace" and (named is None or record.place.field not in named.fields)):
             raise GradbookError(self.locked or f"{record.title}: nothing of the kind can be done there")
-        self.drafts[key] = Draft(record.place, kind, record.text, record.text)
+        step = self.case[self.at]
+        asked = fields(self.case, step, record.place, named, record.text) if named else []
+        if lacking := [one.label.lower() for one in asked if one.value is None]:
+            raise GradbookError(f"{record.title}: there is nothing to choose from ({', '.join(lacking)})")
+        self.drafts[key] = Draft(record.place, kind, record.text, record.text, asked)
+        self.drafts[key].look(self.case, step)
+
+    def _do_param(self, key: str, name: str, value: str) -> None:
+        if key in self.drafts:
+            self.drafts[key].set(name, str(value))
+            self.drafts[key].look(self.case, self.case[self.at])
 
     def _do_type(self, key: str, value: str) -> None:
         if key in self.drafts:
@@ -176,7 +194,7 @@ class Desk:
         self._run(f"Run {count} steps" if count > 1 else "Run step", lambda job: self._finish(job, start, count))
 
     def _do_branch(self) -> None:
-        origin, waiting = self.at, self._drafts[self.at].edits()
+        origin, waiting = self.at, self._drafts[self.at].edits(self.case)
         if not waiting:
             raise GradbookError("no edit waits: press Edit at a text of the step and change it")
         made = self._case.branch(origin, *waiting).id
@@ -187,11 +205,34 @@ class Desk:
         before, after, split = self.before, self.at, self.split
         self._run(f"Score on {split}", lambda job: self._score(split, before, after))
 
-    def _do_noise(self) -> None:
+    def _do_judge(self, until: Literal["decided"] | None = None) -> None:
         before, after, split = self.before, self.at, self.split
         if before is None:
             raise GradbookError("there is no step to compare this one with")
-        self._run(f"Noise floor of step {before}", lambda job: self._case.acompare(before, after, split, replicates=REPLICATES))
+        self._run(f"Judge step {before} → step {after}", lambda job: self._case.acompare(before, after, split, until=until))
+
+    # --- findings ------------------------------------------------------------------------------------------------------
+
+    def _do_asking(self) -> None:
+        """Show or hide what can be asked of the step."""
+        self.asking = not self.asking
+
+    def _do_open(self, id: str) -> None:
+        """Show a finding, or hide it again."""
+        self.opened = "" if id == self.opened else id
+
+    def _do_ask(self, kind: str) -> None:
+        ask, step = ASKS[kind], self.at
+
+        async def work(job: Job) -> None:
+            self.opened = (await ask.make(self._case, step)).id
+
+        self._run(f"{ask.record.title}, step {step}", work)
+
+    @property
+    def findings(self) -> list[Found]:
+        """What was found about the step that is shown, but for effects, which stand in their own panel."""
+        return [found for found in self.case.found.values() if found.step == self.at and found.kind in ASKS]
 
     def _do_export(self, ending: str) -> None:
         target = self.case.path / f"{self.case.path.name}.{ending}"
@@ -262,6 +303,12 @@ class Desk:
     def drafts(self) -> dict[str, Draft]:
         """The edits begun in the step that is shown."""
         return self._drafts[self.at].open
+
+    @property
+    def code(self) -> str:
+        """The line of Python that makes a branch of the edits that wait."""
+        drafts = self._drafts[self.at]
+        return tell.perturbing(self.at, drafts.edits(self.case)) if drafts.waiting else ""
 
     @property
     def why(self) -> str:

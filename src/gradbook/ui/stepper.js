@@ -1,5 +1,5 @@
 // Puts the regions that Python renders into the page and sends what a person does. It knows nothing of cases.
-const REGIONS = ["head", "tools", "jobs", "message", "method", "tree", "step", "effect", "notes"];
+const REGIONS = ["head", "tools", "jobs", "message", "method", "tree", "step", "effect", "findings", "notes"];
 const PAUSE = 250; // ms after a key until what was typed is sent
 const SILENT = 5000; // ms without an answer until the page says so
 const FRAME = `
@@ -14,6 +14,7 @@ const FRAME = `
     <section class="gb-step" data-region="step" aria-label="Step" tabindex="0"></section>
     <section class="gb-effect" data-region="effect" aria-label="Effect" tabindex="0"></section>
   </div>
+  <section class="gb-findings" data-region="findings" aria-label="Findings"></section>
   <section class="gb-notes" data-region="notes" aria-label="Note"></section>`;
 
 // --- putting in what changed -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from traitlets import Int, Unicode
 
 from gradbook import page, tell
 from gradbook.errors import GradbookError, MethodError
+from gradbook.findings import ASKS, Finding
 from gradbook.recording import Recording
 from gradbook.tables import method_line
 from gradbook.ui.desk import Desk
@@ -19,16 +20,17 @@ PAUSE = 0.1
 """Seconds between two drawings of what runs."""
 STORED_ROWS = 50
 """Steps that a stored notebook lists."""
-REGIONS = ("step", "head", "tools", "jobs", "message", "method", "tree", "effect", "notes")
+REGIONS = ("step", "head", "tools", "jobs", "message", "method", "tree", "effect", "findings", "notes")
 _RUNS = ("jobs", "tools", "message")
 _TOUCHES: dict[str, tuple[str, ...]] = {
-    "type": ("step", "tools"),
+    **dict.fromkeys(("type", "param", "menu"), ("step", "tools")),
     "why": (),
     "note": ("notes", "tree"),
     "panel": ("tools", "method"),
     **dict.fromkeys(("set", "refill"), ("method",)),
     **dict.fromkeys(("steps", "scoring"), ("tools",)),
-    **dict.fromkeys(("stage", "step", "score", "noise", "export", "stop"), _RUNS),
+    **dict.fromkeys(("stage", "step", "score", "judge", "ask", "export", "stop"), _RUNS),
+    **dict.fromkeys(("asking", "open"), ("findings",)),
 }
 """What is drawn at once after something was done, where that is not all: a job is drawn once its first calls are out."""
 
@@ -52,7 +54,7 @@ class Stepper(anywidget.AnyWidget):
     _esm = files("gradbook.ui").joinpath("stepper.js").read_text(encoding="utf-8")
     _css = page.style()
     head, tools, jobs, message, method = _region(), _region(), _region(), _region(), _region()
-    tree, step, effect, notes = _region(), _region(), _region(), _region()
+    tree, step, effect, findings, notes = _region(), _region(), _region(), _region(), _region()
     shown, seen = Int(0).tag(sync=True), Int(0).tag(sync=True)
     look = Unicode("stage").tag(sync=True)
 
@@ -166,6 +168,17 @@ class Stepper(anywidget.AnyWidget):
         desk = self.desk
         before, after = sorted(desk.pins) if desk.look == "pinned" else (desk.before, desk.at)
         return page.render("effect", effect=tell.effect(desk.case, before, after, desk.split), bench=desk)
+
+    def _draw_findings(self) -> str:
+        desk = self.desk
+        found = desk.findings
+        record = desk.case.finding(desk.opened) if desk.opened in [one.id for one in found] else None
+        shown = tell.finding(desk.case, record) if isinstance(record, Finding) else None
+        asks = tell.asks(desk.case, desk.view.id, desk.locked) if desk.asking else None
+        elsewhere = sum(one.kind in ASKS for one in desk.case.found.values()) - len(found)
+        others = f"{elsewhere} on other steps" if elsewhere else ""
+        listed = [tell.FoundRow(one.id, ASKS[one.kind].record.title, one.split or "", one.verdict) for one in found]
+        return page.render("findings", bench=desk, step=desk.view, findings=listed, shown=shown, asks=asks, others=others)
 
     def _draw_notes(self) -> str:
         desk = self.desk
