@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_ind
+from scipy.special import stdtr
+from scipy.stats import binomtest
 
 from gradbook.stats import Hypothesis, contrast, optimism, outlook, properties
 from gradbook.stats.looks import FIRST
 
-STUDIES, TRIALS, SPREAD, EXAMPLES, MARGIN, ALPHA, DRAWS = 150, 12, 0.04, 120, 0.05, 0.05, 3000
-CANDIDATES = tuple(range(1, 6))
+STUDIES, TRIALS, SPREAD, EXAMPLES, MARGIN, ALPHA, DRAWS = 100, 20, 0.02, 120, 0.05, 0.05, 1000
+CANDIDATES, TOLD = tuple(range(1, 6)), 50
 Table = Callable[[str, str], None]
 World = Mapping[str, float]
 
@@ -100,35 +101,38 @@ def test_verdicts_are_right_at_the_stated_rates(name, report):
     assert all(seldom(count, STUDIES) for count in families.values())
 
 
+def seen(first: np.ndarray, second: np.ndarray) -> bool:
+    """The pooled one-sided t-test of two arms."""
+    n, spread = len(first), np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / len(first))
+    return bool(spread and stdtr(2 * n - 2, (second.mean() - first.mean()) / spread) <= ALPHA)
+
+
 ARMS = ("three-stage", "wrong labels", "one-step, same calls", "improve")
 WATCHED = [Hypothesis(name=f"better than {arm}", arms=(ARMS[0], arm)) for arm in ARMS[1:]]
 
 
-@pytest.mark.parametrize(("correction", "spread"), [("holm", 0.04), ("bonferroni", 0.04), ("holm", 0.0)])
-def test_looking_after_every_trial(correction, spread, report):
+@pytest.mark.parametrize("spread", [0.04, 0.0])
+def test_looking_after_every_trial(spread, report):
     """Four hundred worlds without effect, and as many in which each effect is the margin: what is said at any look of ten."""
     worlds, last, counts, looks = 400, FIRST + 9, Counter(), []
     for number in range(worlds):
         rng = np.random.default_rng([number, int(100 * spread)])
         null = means(study(rng, dict.fromkeys(ARMS, 0.7), last, spread))
         at_margin = null | {ARMS[0]: null[ARMS[0]] + MARGIN}
-        helpful = null | {ARMS[0]: null[ARMS[0]] + 0.15}
-        watch = {"alpha": ALPHA, "correction": correction, "until": "decided", "draws": 1000}
+        watch = {"alpha": ALPHA, "until": "decided", "draws": 4000}
         counts["alarms"] += any(found.verdict == "holds" for found in properties(null, WATCHED, **watch))
         counts["excluded wrongly"] += any(found.verdict == "does not hold" for found in properties(at_margin, WATCHED, **watch))
-        told = [found for found in properties(helpful, WATCHED[:1], **watch) if found.verdict == "holds"]
-        counts["found"] += len(told)
-        looks += [one.look for one in told]
-        one = (null[ARMS[0]], null[ARMS[1]])
-        counts["naive"] += any(
-            ttest_ind(one[0][:look], one[1][:look], alternative="greater").pvalue <= ALPHA for look in range(FIRST, last + 1)
-        )
+        if number < TOLD:
+            told = properties(null | {ARMS[0]: null[ARMS[0]] + 0.15}, WATCHED[:1], **watch)[0]
+            counts["found"] += told.verdict == "holds"
+            looks.append(told.look)
+        counts["naive"] += any(seen(null[ARMS[0]][:look], null[ARMS[1]][:look]) for look in range(FIRST, last + 1))
     report(
-        f"looking at {len(WATCHED)} hypotheses, {correction}, spread {100 * spread:g}",
+        f"looking at {len(WATCHED)} hypotheses, spread {100 * spread:g}",
         f"alarms {percent(counts['alarms'], worlds)}, excluded wrongly {percent(counts['excluded wrongly'], worlds)}, one by t at each "
-        f"look {percent(counts['naive'], worlds)}; 15 points found in {percent(counts['found'], worlds)} % by {np.mean(looks):.1f}",
+        f"look {percent(counts['naive'], worlds)}; 15 points found in {percent(counts['found'], TOLD)} % by {np.mean(looks):.1f}",
     )
-    assert seldom(counts["alarms"], worlds) and seldom(counts["excluded wrongly"], worlds) and counts["found"] > 0.8 * worlds
+    assert seldom(counts["alarms"], worlds) and seldom(counts["excluded wrongly"], worlds) and counts["found"] > 0.8 * TOLD
     assert not seldom(counts["naive"], worlds)  # or the worlds were too easy
 
 
@@ -137,7 +141,7 @@ def test_looking_after_every_trial(correction, spread, report):
 )
 def test_arms_of_other_spreads(trials, spreads, report):
     """One-sided alarms and intervals of 90 %: what permutation assumes, and where it breaks."""
-    rng, worlds, alarms, missed = np.random.default_rng(0), 1000, 0, 0
+    rng, worlds, alarms, missed = np.random.default_rng(0), 600, 0, 0
     for _ in range(worlds):
         found = contrast([rng.normal(0, spread, n) for n, spread in zip(trials, spreads, strict=True)], draws=DRAWS)
         low, high = found.bounds(ALPHA)
@@ -167,9 +171,9 @@ def test_what_was_foretold_comes(report):
 def test_optimism_of_a_selection(report):
     """Best of k rewrites of one true accuracy on 50 examples; the untouched 120 are harder by 5 points."""
     for best_of in (1, 3, 10):
-        covers, values, worlds = 0, [], 300
+        covers, values, worlds = 0, [], 250
         rng = np.random.default_rng(best_of)
-        gained = np.mean([(rng.random((best_of, 50)) < 0.7).mean(1).max() - 0.7 for _ in range(20_000)])
+        gained = np.mean([(rng.random((best_of, 50)) < 0.7).mean(1).max() - 0.7 for _ in range(5000)])
         for _ in range(worlds):
             tries = rng.random((8, best_of, 50)) < 0.7
             chosen = np.array([world[world.mean(1).argmax()] for world in tries], dtype=float)

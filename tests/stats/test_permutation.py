@@ -146,6 +146,12 @@ def test_drawn_arrangements_agree_with_all_of_them_and_the_seed_fixes_them():
     assert contrast(many, paired=True, draws=10_000).p() == pytest.approx(contrast(many, paired=True).p(), abs=0.02)
 
 
+def test_arrangements_of_thousands_of_trials_are_fewer():
+    many = np.random.default_rng(0).normal(size=(2, 1000))
+    assert contrast(many).arrangements == 10_001
+    assert contrast(many).p() == pytest.approx(ttest_ind(*many).pvalue, abs=0.02)
+
+
 def test_a_p_is_never_nought():
     assert contrast([np.arange(30) + 100.0, np.arange(30)]).p("more") == 1 / 100_001
 

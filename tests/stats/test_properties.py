@@ -160,6 +160,16 @@ def test_holms_procedure_goes_on_from_look_to_look():
     assert levels["holm"][0] == levels["bonferroni"][0] and levels["holm"][1] > 1.5 * levels["bonferroni"][1]
 
 
+def test_few_trials_that_spread_more_are_warned_of():
+    few, many = arm(0.7, 5, 0.06), arm(0.6, 20, 0.02)
+    warned = [
+        properties({"correct": a, "wrong": b}, [LOSS])[0].reason.endswith("run as many of it.") for a, b in ((few, many), (many, few))
+    ]
+    assert warned == [True, True]
+    assert "spreads more" not in properties({"correct": arm(0.7, 5, 0.02), "wrong": arm(0.6, 20, 0.06)}, [LOSS])[0].reason
+    assert "spreads more" not in properties({"correct": arm(0.7, 9, 0.06), "wrong": many[:9]}, [LOSS])[0].reason
+
+
 def test_an_outlook_is_what_the_row_says_after():
     (found,) = properties({"correct": arm(0.8, 5, 0.1), "wrong": arm(0.76, 5, 0.1)}, [LOSS])
     ahead = outlook(LOSS, 5, 0.1)

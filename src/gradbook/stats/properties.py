@@ -331,7 +331,7 @@ def _property(h: Hypothesis, given: list[Array], table: list[Array], judged: _Ju
         counts,
         tuple(float(arm.mean()) for arm in means),
         judged.verdict,
-        _reason(h, judged, (low, high), like, ahead),
+        _reason(h, judged, (low, high), like, ahead) + _beware(h, means),
         test.contrast.value,
         low,
         high,
@@ -366,6 +366,13 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
     exclude = _trials(ahead.trials_to_exclude, f"would show equivalence within {margin} where nothing is there")
     none = "" if ahead.power != 0 else " With so few trials no p can be small enough."
     return f"{said}, {p}: neither shown nor excluded.{none} {show}, {exclude}."
+
+
+def _beware(h: Hypothesis, means: Sequence[Array]) -> str:
+    """What permutation does not stand: an arm of fewer trials that spreads more."""
+    few, many = sorted(means, key=len)[:: len(means) - 1]
+    uneven = 2 * len(few) <= len(many) and few.std(ddof=1) > 1.5 * many.std(ddof=1)
+    return " The arm of fewer trials spreads more, so p may be too small: run as many of it." if uneven else ""
 
 
 def _trials(count: int | None, would: str) -> str:
