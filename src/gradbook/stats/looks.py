@@ -21,7 +21,7 @@ def _spent(look: int) -> float:
     return (look - FIRST + 1) / (look + 8)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _levels(alpha: float, last: int) -> tuple[float, ...]:
     """The levels of the looks at FIRST … last replicates: what Brownian motion, seen at each, may cross so that all of them spend it."""
     levels: list[float] = []
