@@ -7,13 +7,14 @@ gb.Stepper(case)
 
 from typing import TYPE_CHECKING, Any
 
-from gradbook import edits, presets, tasks
+from gradbook import edits, presets, studies, tasks
 from gradbook.case import Case
 from gradbook.effects import Comparison
 from gradbook.errors import GradbookError
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
 from gradbook.recording import Recording
+from gradbook.studies import Study
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ __all__ = [
     "Model",
     "Recording",
     "Stepper",
+    "Study",
     "Task",
     "Templates",
     "connect",
     "edits",
     "presets",
+    "studies",
     "tasks",
 ]
 
