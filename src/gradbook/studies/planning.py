@@ -197,12 +197,13 @@ async def _dry_step(folder: Path, task: Task, arm: Arm, seed: int, models: Mappi
 
 
 def _means(cases: list[Recording]) -> dict[str, Price]:
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Any]] = {_ANY: []}
     for case in cases:
         for row in case.calls().itertuples():
-            stage = row[1].split("/")[2 if row[1].startswith("step") else 3]
-            found.setdefault(_kind(stage, case.method.update), []).append(row)
-    found[_ANY] = [row for rows in found.values() for row in rows]
+            stage = row[1].split("/")[2 if row[1].startswith("step/") else 3]
+            stage = "evaluate" if (stage, row.role) == ("predict", "critic") else stage  # a critic's answers on a split are its verdicts
+            for kind in (_kind(stage, case.method.update), _ANY):
+                found.setdefault(kind, []).append(row)
     return {kind: _mean(pd.DataFrame(rows)) for kind, rows in found.items()}
 
 
