@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +50,17 @@ class Arm(Record):
     steps: int | None = Field(None, ge=1)
     epochs: int | None = Field(None, ge=1)
     calls: int | None = Field(None, ge=1)
+
+    def __init__(self, **settings: Any) -> None:
+        if not isinstance(method := settings.get("method", Method()), Method):
+            raise StudyError(f"an arm cannot have method = {method!r:.60}: it should be a gb.Method")
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise StudyError(
+                f"an arm cannot have {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg'].lower()}"
+            ) from None
 
     @model_validator(mode="after")
     def _one_length(self) -> "Arm":
@@ -162,7 +173,7 @@ class Design:
 
     @classmethod
     def read(cls, folder: Folder, known: Mapping[str, Task] | None = None) -> "Design":
-        """The design in a folder; `known` tasks are taken in place of those of their name, whose examples they must have.
+        """The design in a folder; `known` tasks stand for those of their name that have code of their own.
 
         Raises:
             StudyError: there is none, it is damaged, or a task has a parser of its own and is not among the known.
@@ -179,10 +190,13 @@ class Design:
                 raise StudyError(f"{path} was written by a newer gradbook: install that")
             arms = {name: _arm_of(path, dict(table)) for name, table in stated["arms"].items()}
             models = {name: {role: _spec_of(spec) for role, spec in roles.items()} for name, roles in stated["models"].items()}
-            found = {
-                name: (known or {}).get(name) or Task.from_settings(table, {split: examples.get((name, split), ()) for split in SPLITS})
-                for name, table in stated["tasks"].items()
-            }
+            found = dict[str, Task]()
+            for name, table in stated["tasks"].items():
+                splits: dict[str, Any] = {split: tuple(examples.get((name, split), ())) for split in SPLITS}
+                own = (known or {}).get(name) if table.get("custom") else None
+                if own and any(own.split(split) != splits[split] for split in SPLITS):
+                    raise StudyError(f"{folder.path} has another task of the name {name!r}; give the new one a name of its own")
+                found[name] = own or Task.from_settings(table, splits)
             return cls(found, models, arms, stated["seed"])
         except TaskError as error:
             raise StudyError(f"{path}: {error}") from None
@@ -251,11 +265,13 @@ def grid(**settings: Any) -> dict[str, Method]:
     return found
 
 
-def named(given: Any, kind: type | tuple[type, ...]) -> dict[str, Any]:
+def named(given: Any, *kinds: type) -> dict[str, Any]:
     """One thing, several, or a mapping of names to them, by their names."""
     if isinstance(given, Mapping):
         return dict(given)
-    several: list[Any] = [given] if isinstance(given, kind) else list(given)
+    several: list[Any] = [given] if isinstance(given, kinds) or not isinstance(given, Iterable) else list(given)
+    if other := [each for each in several if not isinstance(each, kinds)]:
+        raise StudyError(f"{other[0]!r:.60} is none of {', '.join(each.__name__ for each in kinds)}")
     found = {each.name: each for each in several}
     if len(found) < len(several):
         raise StudyError("two of a kind have the same name: give a mapping of names, as in {'a': …, 'b': …}")

@@ -135,7 +135,7 @@ def _sums(frame: pd.DataFrame, part: Any, shared: Mapping[str, float]) -> dict[s
     return amounts | {"cost": cost, "minutes": max(work, float((frame["_path"] * part).sum()))}
 
 
-def _kind(stage: Stage, update: str) -> str:
+def _kind(stage: Stage | str, update: str) -> str:
     """What calls of a stage are priced as: rewrites differ with what they are told."""
     return f"{stage} {update}" if stage == "rewrite" else stage
 

@@ -21,7 +21,7 @@ from gradbook.studies import planning, store
 from gradbook.studies.bars import Bars
 from gradbook.studies.design import NAME, Arm, Design, Place, named, roles_of
 from gradbook.studies.stated import read_file
-from gradbook.studies.trial import Job, Result, Trial, run_trial
+from gradbook.studies.trial import Job, Result, Trial, is_free, run_trial
 from gradbook.tasks import Task
 
 _BREAKS = 3  # executors that may break one after the other without a trial done between
@@ -69,7 +69,7 @@ class Study:
     ) -> None:
         self._folder = Folder(path)
         given_tasks: dict[str, Task] = {} if tasks is None else named(tasks, Task)
-        given_models = {} if models is None else {name: roles_of(each) for name, each in named(models, (Model, ModelSpec)).items()}
+        given_models = {} if models is None else {name: roles_of(each) for name, each in named(models, Model, ModelSpec).items()}
         self._models: dict[str, dict[Role, Any]] = dict(given_models)
         old = Design.read(self._folder, given_tasks) if self._folder.has(NAME) else None
         if arms is None and old is not None:
@@ -149,6 +149,9 @@ class Study:
                 if (known := found.get(place)) is None or known.status in left
             ]
 
+        for _ in range(20):  # a run that was stopped just now is still putting its things away
+            if not is_free(self._folder, store.NAME):
+                await asyncio.sleep(0.1)
         with self.store.writing(), Bars(self, todo()) as bars:
             here = self._all([[place] for place in todo()], self._starter(concurrency, bars), bars) if executor is None else None
             await background.here(here or self._on(executor, todo, share, bars))

@@ -140,7 +140,7 @@ class Trial:
 
     async def _open(self, models: Mapping[Role, Model]) -> Case:
         folder, until = Folder(self.path), time.monotonic() + _PATIENCE
-        while not await asyncio.to_thread(_free, folder):
+        while not await asyncio.to_thread(is_free, folder, JOURNAL):
             if time.monotonic() > until:
                 raise StudyError(f"{self.path} is open in another process: close it there, and run the study again")
             await asyncio.sleep(_BETWEEN)
@@ -232,11 +232,11 @@ def _check_parent() -> None:
         raise StudyError("the process that ran the study is gone, so its worker stopped here")
 
 
-def _free(folder: Folder) -> bool:
-    """Whether nobody has the case open, or there is none yet."""
-    if not folder.has(JOURNAL):
+def is_free(folder: Folder, name: str) -> bool:
+    """Whether nobody holds a file of lines, or there is none yet."""
+    if not folder.has(name):
         return True
-    lines = folder.open(JOURNAL, writable=True)
+    lines = folder.open(name, writable=True)
     try:
         return lines.lock()
     finally:
