@@ -19,7 +19,7 @@ from gradbook.errors import BudgetExceeded, GradbookError, MethodError, StudyErr
 from gradbook.studies import trial as trials
 from small import reply, small_task
 from stub import Stub
-from studying import ARMS, asked, connect, make, table
+from studying import ARMS, asked, connect, loud, make, table
 
 
 @pytest.fixture
@@ -139,7 +139,9 @@ def test_a_trial_stops_before_its_calls_are_passed(stub, tmp_path):
         "validated": gb.studies.Arm(method=gb.Method(candidates=1), calls=40),
     }
     found = make(tmp_path, stub.url, arms=arms, trials=1, steps=None).run().set_index("arm")
-    assert found["trained"].to_dict() == {"three-stage": 20, "one-step": 24, "improve": 25, "validated": 32}, "a candidate that repeats is scored once"
+    assert found["trained"].to_dict() == {"three-stage": 20, "one-step": 24, "improve": 25, "validated": 32}, (
+        "a candidate that repeats is scored once"
+    )
     assert found["batches"].to_dict() == {"three-stage": 2, "one-step": 6, "improve": 25, "validated": 2}
     assert max(asked(stub).values()) == 1, "shared calls count in each arm, and are paid once"
 
@@ -351,10 +353,6 @@ def test_a_damaged_store_is_told_and_a_torn_line_mended(stub, tmp_path):
 
 
 # --- tasks of all kinds ----------------------------------------------------------------------------------------------------
-
-
-def loud(text: str) -> str | None:
-    return text.strip().upper() or None
 
 
 def test_a_task_with_a_parser_of_its_own_has_to_be_given_again(stub, tmp_path):
