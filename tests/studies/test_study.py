@@ -1,11 +1,14 @@
 """A study in this process: it runs, shares, stops, goes on, tells what failed, and gives its tables."""
 
+import contextlib
 import dataclasses
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 
@@ -212,6 +215,34 @@ def test_stopping_and_running_again_ends_as_if_never_stopped(after, stub, tmp_pa
     whole = make(tmp_path / "whole", stub.url)
     whole.run()
     pd.testing.assert_frame_equal(table(study), table(whole))
+
+
+@pytest.mark.parametrize("after", [5, 60])
+def test_what_was_written_down_and_not_cached_is_not_paid_by_another_arm(after, stub, tmp_path):
+    """A process may be killed after a call is in the ledger of its trial and before it is in the cache that the arms share."""
+    study = make(tmp_path, stub.url, trials=1)
+    stub.latency = 0.005
+    running = background.submit(study.arun(concurrency=1))
+    stub.wait_for(after)
+    stop(running)
+    time.sleep(0.5)
+    with contextlib.closing(sqlite3.connect(tmp_path / "cache" / "calls.sqlite")) as database:
+        unfinished = [key for place, key in ledgers(study) if place not in study.store.results()]
+        database.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in unfinished])
+        database.commit()
+    assert unfinished
+    study.run()
+    assert max(asked(stub).values()) == 1
+
+
+def ledgers(study: gb.Study) -> list[tuple]:
+    """Each call on record with the trial that has it."""
+    places = [place for place in study.design.places() if (study.path / study.design.folder(place) / "calls.jsonl").exists()]
+    return [
+        (place, json.loads(line)["key"])
+        for place in places
+        for line in (study.path / study.design.folder(place) / "calls.jsonl").read_text().splitlines()
+    ]
 
 
 def stop(running: Future) -> None:

@@ -21,7 +21,7 @@ from gradbook.studies import planning, store
 from gradbook.studies.bars import Bars
 from gradbook.studies.design import NAME, Arm, Design, Place, named, roles_of
 from gradbook.studies.stated import read_file
-from gradbook.studies.trial import Job, Result, Trial, is_free, run_trial
+from gradbook.studies.trial import Job, Result, Trial, is_free, restore, run_trial
 from gradbook.tasks import Task
 
 _BREAKS = 3  # executors that may break one after the other without a trial done between
@@ -153,9 +153,14 @@ class Study:
             if not is_free(self._folder, store.NAME):
                 await asyncio.sleep(0.1)
         with self.store.writing(), Bars(self, todo()) as bars:
+            await asyncio.to_thread(self._restore, todo())
             here = self._all([[place] for place in todo()], self._starter(concurrency, bars), bars) if executor is None else None
             await background.here(here or self._on(executor, todo, share, bars))
         return self.trials()
+
+    def _restore(self, places: list[Place]) -> None:
+        for place in places:
+            restore(self.path / self.design.folder(place), self.design.models[place.model])
 
     def run(self, **options: Any) -> pd.DataFrame:
         """Run every trial that is not done, wait for it, and give the table of `trials()`; `options` are those of `arun`."""

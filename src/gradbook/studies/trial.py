@@ -23,8 +23,11 @@ from gradbook.errors import BudgetExceeded, GradbookError, StudyError
 from gradbook.files import Folder
 from gradbook.journal import NAME as JOURNAL
 from gradbook.ledger import NAME as CALLS
+from gradbook.ledger import Ledger
 from gradbook.loop.stages import together
 from gradbook.models import Model
+from gradbook.models.cache import CallCache
+from gradbook.models.endpoint import keep
 from gradbook.models.spec import ModelSpec
 from gradbook.recording import Recording
 from gradbook.records import Record, Role, Score, SplitName, Step, sha256
@@ -214,6 +217,7 @@ def run_trial(job: Job) -> Result:
     known = {} if job.task is None else {job.place.task: job.task}
     trial = Trial.of(folder.path, Design.read(folder, known), job.place)
     try:
+        restore(trial.path, job.models)
         models = {role: _connected(spec.model_dump_json()) for role, spec in job.models.items()}
     except Exception as error:
         return trial.failed(error)
@@ -230,6 +234,15 @@ def _check_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         raise StudyError("the process that ran the study is gone, so its worker stopped here")
+
+
+def restore(case: Path, models: Roles) -> None:
+    """Cache what an unfinished trial has on record: it may have been killed between the two, and other arms look in the cache alone."""
+    caches = {path: CallCache(path) for spec in models.values() if (path := spec.cache) and case.exists()}
+    for each in Ledger(Folder(case), lambda _: False).lines() if caches else ():
+        cache = caches.get(models[each.role].cache or "")
+        if cache and cache.get(each.key) is None:
+            keep(cache, each.call)
 
 
 def is_free(folder: Folder, name: str) -> bool:
