@@ -7,7 +7,7 @@ gb.Stepper(case)
 
 from typing import TYPE_CHECKING, Any
 
-from gradbook import edits, presets, probes, tasks
+from gradbook import edits, presets, probes, studies, tasks
 from gradbook.case import Case
 from gradbook.effects import Effect
 from gradbook.errors import GradbookError
@@ -15,6 +15,7 @@ from gradbook.findings.sections import recut, sections
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
 from gradbook.recording import Recording
+from gradbook.studies import Study
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "Model",
     "Recording",
     "Stepper",
+    "Study",
     "Task",
     "Templates",
     "connect",
@@ -38,6 +40,7 @@ __all__ = [
     "probes",
     "recut",
     "sections",
+    "studies",
     "tasks",
 ]
 

@@ -1,4 +1,4 @@
-"""The command line: gradbook lab | models | replay | export."""
+"""The command line: gradbook lab | models | replay | export | study."""
 
 import argparse
 import subprocess
@@ -40,6 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("out", type=Path)
     export.add_argument("--annotations", choices=["all", "mine", "none"], default="all", help="which notes and reasons of edits to write")
     export.set_defaults(run=_export)
+    study = commands.add_parser("study", help="run the study that a TOML file states, or go on with it, and print its table")
+    study.add_argument("file", type=Path, help="the file, or the folder of a study")
+    study.add_argument("--plan", action="store_true", help="say what it will cost, and run nothing but a few first calls")
+    study.add_argument("--processes", type=int, default=0, help="run trials in so many processes; by default in this one")
+    study.add_argument("--concurrency", type=int, help="how many trials run at the same time")
+    study.add_argument("--out", type=Path, help="write the table as .csv, .parquet or .jsonl as well")
+    study.set_defaults(run=_study)
     return parser
 
 
@@ -84,3 +91,26 @@ def _export(options: argparse.Namespace, _rest: list[str]) -> None:
     from gradbook.recording import Recording
 
     print(Recording(options.case).export(options.out, options.annotations))
+
+
+def _study(options: argparse.Namespace, _rest: list[str]) -> int:
+    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
+    from multiprocessing import get_context
+
+    from gradbook.studies import Study
+
+    study = Study(options.file) if options.file.is_dir() else Study.from_toml(options.file)
+    if options.plan:
+        print(study.plan(options.processes or options.concurrency))
+        return 0
+    pool = partial(ProcessPoolExecutor, options.processes, mp_context=get_context("spawn")) if options.processes else None
+    table = study.run(executor=pool, concurrency=options.concurrency)
+    if options.out:
+        study.export(options.out)
+    shown = ["task", "model", "arm", "trial", "status", "seed_test", "test", "validation", "calls", "cost", "seconds"]
+    print(table[shown].to_string(index=False, float_format="{:.3f}".format))
+    failures = study.failures()
+    for row in failures.itertuples():
+        print(f"failed: {row.arm}, trial {row.trial}: {row.error} ({row.path})", file=sys.stderr)
+    return int(len(failures) > 0)

@@ -41,3 +41,7 @@ class ExportError(GradbookError):
 
 class StatsError(GradbookError):
     """Arrays that no test fits: another number of examples in each arm, too few replicates, a score that is no number."""
+
+
+class StudyError(GradbookError):
+    """A study cannot be made, changed or run: no arms, a length given twice, other tasks than it has, run by another process."""

@@ -20,13 +20,21 @@ _MOST = 1 << 24  # bytes
 
 
 def write(folder: Folder, title: str, task: Task, method: Method) -> None:
-    """Write `case.toml` in one go; of the templates, only those that differ from the default."""
-    stated = method.model_dump(exclude={"templates"}) | {"templates": method.templates.model_dump(exclude_defaults=True)}
-    settings = {"schema": SCHEMA, "title": title, "task": task.settings(), "method": stated}
-    settings = json.loads(whole(json.dumps(settings, ensure_ascii=False)))  # as the journal has it
+    """Write `case.toml` in one go."""
+    folder.write(NAME, as_toml({"schema": SCHEMA, "title": title, "task": task.settings(), "method": table_of(method)}))
+
+
+def table_of(method: Method) -> dict[str, Any]:
+    """The settings of a method; of the templates, only those that differ from the default."""
+    return method.model_dump(exclude={"templates"}) | {"templates": method.templates.model_dump(exclude_defaults=True)}
+
+
+def as_toml(settings: dict[str, Any]) -> bytes:
+    """Settings as a TOML file, with whole characters only, as the journal has them."""
+    settings = json.loads(whole(json.dumps(settings, ensure_ascii=False)))
     escaped = tomli_w.dumps(settings)
     # written over several lines, a line break of any kind would be read as a line feed
-    folder.write(NAME, (escaped if "\\r" in escaped else tomli_w.dumps(settings, multiline_strings=True)).encode())
+    return (escaped if "\\r" in escaped else tomli_w.dumps(settings, multiline_strings=True)).encode()
 
 
 def read(folder: Folder) -> dict[str, Any]:

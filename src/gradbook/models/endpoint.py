@@ -270,7 +270,7 @@ class Model:
             for number, asker in enumerate(list(flight.askers)):
                 self._tell(flight, asker, paid=number == 0 and not known)
             self._give_back(flight)
-            if not known and self.cache and _is_reply(flight.call):
+            if not known and self.cache:
                 await self._keep(self.cache, flight.call)
         except Exception as error:
             failure = error
@@ -284,9 +284,8 @@ class Model:
                 asker.done.set_exception(failure or asyncio.CancelledError())
 
     async def _keep(self, cache: CallCache, call: Call) -> None:
-        value = call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"})
         try:
-            await asyncio.to_thread(cache.put, call.key, value)
+            await asyncio.to_thread(keep, cache, call)
         except ModelError as error:  # the reply is paid and must not be lost with it
             warnings.warn(f"A reply was not cached. {error}", RuntimeWarning, stacklevel=2)
 
@@ -356,6 +355,12 @@ class Model:
         self._closer = weakref.finalize(self, _close, opened)
         self._closer.atexit = False
         return address, opened
+
+
+def keep(cache: CallCache, call: Call) -> None:
+    """Put a call into a cache, if it is worth that."""
+    if _is_reply(call):
+        cache.put(call.key, call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"}))
 
 
 def _is_reply(call: Call) -> bool:
