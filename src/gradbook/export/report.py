@@ -91,7 +91,7 @@ def _opened(rec: "Recording", steps: list[Step]) -> set[int]:
 
 
 def _step(rec: "Recording", step: Step, open: bool, annotations: tell.Annotations) -> Part:
-    view = tell.step(rec, step, annotations, costs=open)
+    view = tell.step(rec, step, annotations, full=open)
     folded = "" if open else f"{view.line} · {view.outcome}"
     title = f"Step {step.id}" if folded else f"Step {step.id} · {view.line}"
     return Part(f"step-{step.id}", 3, title, page.render("told", step=view, bench=None), "steps", folded)

@@ -1,5 +1,6 @@
 """The rewrite and the selection: what there was to choose from, what each prompt was made from, how it scored, what was chosen."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,15 @@ MANY = 6
 SELECTION = Place("selection")
 
 
-def choices(rec: "Recording", step: Step, changes: Changes) -> ChoicesView | None:
-    """What a step could choose from, as far as it has run."""
+def choices(rec: "Recording", step: Step, changes: Changes, records: Sequence[RecordView]) -> ChoicesView | None:
+    """What a step could choose from, as far as it has run; `records` are those of its candidates."""
     if step.rewrite is None:
         return None
     columns, select = _columns(rec, step), step.select
     scores = tuple(_shown(column, -1) for column in columns.values())
     seen = select is None or bool(select.scores) or select.chosen < 0
     old = ChoiceView(-1, candidate_name(-1), None, "", "", scores, _marks(rec, step, -1), seen, True, "")
-    rows = (old, *(_row(rec, step, candidate, columns, changes) for candidate in step.rewrite))
+    rows = (old, *(_row(rec, step, *each, columns) for each in zip(step.rewrite, records, strict=True)))
     change = changes.get(SELECTION)
     reason = "" if select is None else f"Chosen: {candidate_name(select.chosen)}, {select.reason}."
     chosen = None if select is None else select.chosen
@@ -36,9 +37,8 @@ def candidate_records(rec: "Recording", step: Step, changes: Changes) -> tuple[R
     return tuple(_record(rec, step, candidate, changes) for candidate in step.rewrite or ())
 
 
-def _row(rec: "Recording", step: Step, made: Candidate, columns: dict[str, dict[int, float]], changes: Changes) -> ChoiceView:
+def _row(rec: "Recording", step: Step, made: Candidate, record: RecordView, columns: dict[str, dict[int, float]]) -> ChoiceView:
     select, index = step.select, made.index
-    record = _record(rec, step, made, changes)
     scores = tuple(_shown(column, index) for column in columns.values())
     stands_out = index < MANY if select is None else index in (select.chosen, *select.kept) or record.change is not None
     shown = len(step.rewrite or ()) <= MANY or stands_out

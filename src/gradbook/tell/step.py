@@ -10,7 +10,7 @@ from gradbook.loop import Method
 from gradbook.loop.stages import Subject, judged_right
 from gradbook.loop.table import STAGE_INFO
 from gradbook.markdown import note_text
-from gradbook.records import Critique, Evaluation, Prediction, Stage, Step
+from gradbook.records import Critique, Evaluation, Prediction, Role, Stage, Step
 from gradbook.scores import Spent
 from gradbook.tables import agreement, method_line
 from gradbook.tell import names
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 BY_EXAMPLE: tuple[Stage, ...] = ("predict", "evaluate", "output_critique", "prompt_critique")
 
 
-def step(rec: "Recording", at: Step | int, annotations: Annotations = "all", costs: bool = True) -> StepView:
-    """A step as far as it has run, with the `annotations` asked for; without what it cost unless `costs`."""
-    return _Telling(rec, rec[at if isinstance(at, int) else at.id], annotations, costs).step()
+def step(rec: "Recording", at: Step | int, annotations: Annotations = "all", full: bool = True) -> StepView:
+    """A step as far as it has run, with the `annotations` asked for; without what it cost, and the records by example of stages that it
+    shares with its origin, unless `full`."""
+    return _Telling(rec, rec[at if isinstance(at, int) else at.id], annotations, full).step()
 
 
 def note(rec: "Recording", at: Step) -> NoteView:
@@ -56,7 +57,7 @@ class _Telling:
     rec: "Recording"
     at: Step
     annotations: Annotations
-    costs: bool
+    full: bool
 
     @cached_property
     def method(self) -> Method:
@@ -69,6 +70,26 @@ class _Telling:
     @cached_property
     def origin(self) -> Step | None:
         return None if self.at.origin is None else self.rec[self.at.origin]
+
+    @cached_property
+    def models(self) -> dict[Stage, dict[Role, dict[str, Any]]]:
+        return self.rec.models_of(self.at)
+
+    @cached_property
+    def told_of(self) -> dict[Stage, set[str | None]]:
+        """The examples that each stage gave something for."""
+        return {stage: {record.example for record in getattr(self.at, stage) or ()} for stage in BY_EXAMPLE}
+
+    @cached_property
+    def gone(self) -> dict[tuple[Stage, str | None], ChangeView]:
+        """What was left out, by stage and example."""
+        return {(c.stage, c.place.example): c for c in reversed(self.standing.values()) if c.kind == "drop"}
+
+    @cached_property
+    def pairs(self) -> dict[str, tuple[Prediction, Evaluation]]:
+        """The output of an example and what the evaluation says of it, where both are there."""
+        evaluations = {e.example: e for e in reversed(self.at.evaluate or ())}
+        return {p.example: (p, evaluations[p.example]) for p in reversed(self.at.predict or ()) if p.example in evaluations}
 
     @cached_property
     def changes(self) -> tuple[ChangeView, ...]:
@@ -120,7 +141,7 @@ class _Telling:
             changes=self.changes,
             stages=stages,
             examples=tuple(self.example(stages, position, name) for position, name in enumerate(at.batch)),
-            choices=choices(rec, at, self.standing),
+            choices=choices(rec, at, self.standing, [record for told in stages if told.stage == "rewrite" for record in told.records]),
             code=self.code(),
             ends=at.chosen_prompt if at.select is not None and at.select.chosen >= 0 else None,
             note=note(rec, at) if self.annotations != "none" else NoteView(at.id, "", ""),
@@ -175,7 +196,7 @@ class _Telling:
         return f"{told}{choice} · {name}{wrong} {shown}"
 
     def spent(self) -> str:
-        seconds, spent = self.rec.seconds(self.at), self.rec.spent_on(self.at) if self.costs else Spent()
+        seconds, spent = self.rec.seconds(self.at), self.rec.spent_on(self.at) if self.full else Spent()
         return ", ".join([f"{seconds:.1f} s of work"] * (seconds >= 0.05) + [str(spent)] * bool(spent.calls))
 
     # --- a stage -------------------------------------------------------------------------------------------------------------
@@ -183,8 +204,9 @@ class _Telling:
     def stage(self, number: int, stage: Stage) -> StageView:
         at = self.at
         ran = getattr(at, stage) is not None
-        asked = self.rec.models_of(at).get(stage, {}).values()
-        records = tuple(self.records(stage)) if ran else ()
+        asked = self.models.get(stage, {}).values()
+        kept = ran and self.origin is not None and getattr(at, stage) == getattr(self.origin, stage)
+        records = tuple(self.records(stage)) if ran and (self.full or not kept or stage not in BY_EXAMPLE) else ()
         return StageView(
             stage=stage,
             number=number,
@@ -195,7 +217,7 @@ class _Telling:
             summary=self.summary() if ran and stage == "evaluate" and self.by_critic else "",
             remarks=tuple(filter(None, self.remarks(stage))) if ran else (),
             records=records,
-            kept=ran and self.origin is not None and getattr(at, stage) == getattr(self.origin, stage),
+            kept=kept,
         )
 
     def summary(self) -> str:
@@ -224,12 +246,11 @@ class _Telling:
 
     def why_not(self, stage: Stage, name: str) -> str:
         """Why a stage gave nothing for an example; empty where it did."""
-        if any(record.example == name for record in getattr(self.at, stage) or ()):
+        if name in self.told_of[stage]:
             return ""
-        gone = next((c for c in self.standing.values() if c.kind == "drop" and (c.stage, c.place.example) == (stage, name)), None)
-        if gone:
+        if gone := self.gone.get((stage, name)):
             return f"{gone.sign} in step {gone.step}{f': {gone.why}' if gone.why else ''}"
-        pair = self.pair(name)
+        pair = self.pairs.get(name)
         if pair is None:
             return "nothing to go on with, since what it would be made from was left out"
         if self.method.errors_only and judged_right(self.subject, *pair):
@@ -238,14 +259,9 @@ class _Telling:
 
     def left_out(self, name: str) -> bool:
         """Whether a one-step rewrite is not told of an example."""
-        pair = self.pair(name)
+        pair = self.pairs.get(name)
         one_step = self.method.update == "one-step" and self.method.errors_only
         return one_step and pair is not None and judged_right(self.subject, *pair)
-
-    def pair(self, name: str) -> tuple[Prediction, Evaluation] | None:
-        predictions = [p for p in self.at.predict or () if p.example == name]
-        evaluations = [e for e in self.at.evaluate or () if e.example == name]
-        return (predictions[0], evaluations[0]) if predictions and evaluations else None
 
     # --- a record ------------------------------------------------------------------------------------------------------------
 
@@ -365,10 +381,9 @@ class _Telling:
     def cell(self, stage: StageView, name: str) -> CellView:
         records = tuple(record for record in stage.records if record.example == name)
         remark = self.why_not(stage.stage, name)
-        gone = any(c.kind == "drop" and (c.stage, c.place.example) == (stage.stage, name) for c in self.standing.values())
         titles = {"predict": "Verdict" if self.critic else "Output", "evaluate": "Evaluation"}
         title = titles.get(stage.stage, spaced(stage.stage).capitalize())
-        return CellView(stage.stage, title, records, remark, gone or any(record.changed for record in records))
+        return CellView(stage.stage, title, records, remark, (stage.stage, name) in self.gone or any(record.changed for record in records))
 
 
 def next_method(followed: Method, current: Method) -> str:
