@@ -96,6 +96,12 @@ class Bench:
     def choice(self, chosen):
         return chosen
 
+    def drafts_of(self, record):
+        return {record.key: self.drafts[record.key]} if record.key in self.drafts else {}
+
+    def refusal(self, record, name):
+        return ATTACKS[2]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def hostile_texts():

@@ -204,12 +204,12 @@ def test_the_way_of_an_edit_is_marked_by_example(stepper):
     assert on == [False, False, False, True, True], "input, output and evaluation are as they were"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("Leave out", "drop"), ("Say several times", "double"), ("Negate (asks the model)", "reword")])
+@pytest.mark.parametrize(("name", "kind"), [("Leave out", "drop"), ("Say several times", "double"), ("Negate", "reword")])
 def test_a_named_perturbation_is_two_presses_and_a_run(stepper, name, kind):
     click(stepper, "Run step")
     press(stepper, "Perturb Prompt critique")
     press(stepper, name)
-    assert name.split(" (")[0] in text(stepper, "step") and not page(stepper, "step").find(class_="gb-menu")
+    assert name in text(stepper, "step") and not page(stepper, "step").find(class_="gb-menu")
     click(stepper, "Run as a branch")
     assert [edit.kind for edit in stepper.case.current.edits] == [kind] and stepper.case.current.done
     assert f"branch = case.perturb(1, {gb.edits.code(stepper.case.current.edits[0])})" in text(stepper, "step")
@@ -227,24 +227,25 @@ def test_every_perturbation_of_every_text_makes_its_branch(bench, field):
     stepper = bench(selection="naive", batch_size=3)
     click(stepper, "Run step")
     click(stepper, "Run step")
-    for name, named in menu.offered(field).items():
+    for name, named in [each for group in menu.offered(field).values() for each in group.items()]:
         stepper.go(2)
         key = {"candidate": "candidate-0"}.get(field, f"{field}-0-0")
         key = next(
             record.key for record in records(stepper) if record.key.startswith(key.rsplit("-", 1)[0]) and record.place.field == field
         )
         stepper.do("menu", key=key)
-        assert named.words in text(stepper, "step")
+        item = next(item for item in page(stepper, "step").find_all(role="menuitem") if item.get_text().startswith(named.words))
         stepper.do("edit", key=key, kind=name)
+        if item.get("aria-disabled"):  # on one short sentence some come to nothing, which the list says, and pressing it all the same
+            assert item.small.get_text() in alert(stepper, "message") and not stepper.desk.drafts
+            continue
         draft = stepper.desk.drafts[key]
         for one in draft.fields:
             stepper.do("param", key=key, name=one.name, value=str(one.options[-1][0] if one.options else one.value))
-        if draft.wrong:
-            assert draft.wrong in alert(stepper, "step")
         before, said = len(stepper.case), draft.words
         click(stepper, "Branch")
-        if len(stepper.case) == before:  # on one short sentence some come to nothing, which is told
-            assert alert(stepper, "message")
+        if draft.wrong:  # the last value of a parameter may come to nothing, where the first does not
+            assert draft.wrong in alert(stepper, "message") and len(stepper.case) == before
             stepper.do("discard", key=key)
             continue
         edit = stepper.case.current.edits[0]

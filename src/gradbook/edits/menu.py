@@ -17,36 +17,49 @@ class Named:
     """A function of `gb.edits`, in words; `needs` are its own parameters, `asks` says that a model writes what it puts there."""
 
     make: Callable[..., Edit]
+    group: str
     words: str
     fields: tuple[EditField, ...]
     needs: tuple[Need, ...] = ()
     asks: bool = False
 
 
+LABEL, EXAMPLE, SENTENCES, TEXT, CRITIQUE, MODEL = (
+    "Label",
+    "Example",
+    "Sentences",
+    "Whole text",
+    "Critique",
+    "In words of the model, a call",
+)
 PERTURBATIONS: dict[str, Named] = {
-    "wrong_label": Named(edits.wrong_label, "A wrong label", ("label",)),
-    "no_label": Named(edits.no_label, "No label", ("label",)),
-    "another_label": Named(edits.another_label, "Another example’s label", ("label",), ("other",)),
-    "drop_example": Named(edits.drop_example, "Leave the example out", ("prediction",)),
-    "drop": Named(edits.drop, "Leave out", OF_EXAMPLE[1:]),
-    "drop_sentence": Named(edits.drop_sentence, "Leave a sentence out", TEXTS, ("sentence",)),
-    "keep_sentence": Named(edits.keep_sentence, "Keep only a sentence", TEXTS, ("sentence",)),
-    "blank": Named(edits.blank, "Blank", TEXTS),
-    "filler": Named(edits.filler, "Filler of the same length", TEXTS),
-    "negate": Named(edits.negate, "Negate", TEXTS, asks=True),
-    "paraphrase": Named(edits.paraphrase, "Paraphrase", TEXTS, asks=True),
-    "strength": Named(edits.strength, "Weaken or strengthen", CRITIQUES, ("strength",)),
-    "double": Named(edits.double, "Say several times", CRITIQUES, ("times",)),
-    "swap": Named(edits.swap, "Swap with another example", CRITIQUES, ("other",)),
-    "take": Named(edits.take, "From another step", CRITIQUES, ("of",)),
-    "shuffle": Named(edits.shuffle, "Shuffle the order of all", ("prompt_critique",), ("seed",)),
+    "wrong_label": Named(edits.wrong_label, LABEL, "A wrong label", ("label",)),
+    "no_label": Named(edits.no_label, LABEL, "No label", ("label",)),
+    "another_label": Named(edits.another_label, LABEL, "Another example’s label", ("label",), ("other",)),
+    "drop_example": Named(edits.drop_example, EXAMPLE, "Leave the example out", ("prediction",)),
+    "drop": Named(edits.drop, EXAMPLE, "Leave out", OF_EXAMPLE[1:]),
+    "swap": Named(edits.swap, EXAMPLE, "Swap with another example", CRITIQUES, ("other",)),
+    "drop_sentence": Named(edits.drop_sentence, SENTENCES, "Leave a sentence out", TEXTS, ("sentence",)),
+    "keep_sentence": Named(edits.keep_sentence, SENTENCES, "Keep only a sentence", TEXTS, ("sentence",)),
+    "blank": Named(edits.blank, TEXT, "Blank", TEXTS),
+    "filler": Named(edits.filler, TEXT, "Filler of the same length", TEXTS),
+    "strength": Named(edits.strength, CRITIQUE, "Weaken or strengthen", CRITIQUES, ("strength",)),
+    "double": Named(edits.double, CRITIQUE, "Say several times", CRITIQUES, ("times",)),
+    "take": Named(edits.take, CRITIQUE, "From another step", CRITIQUES, ("of",)),
+    "shuffle": Named(edits.shuffle, CRITIQUE, "Shuffle the order of all", ("prompt_critique",), ("seed",)),
+    "negate": Named(edits.negate, MODEL, "Negate", TEXTS, asks=True),
+    "paraphrase": Named(edits.paraphrase, MODEL, "Paraphrase", TEXTS, asks=True),
 }
-"""What is offered besides writing other words, in the order in which it is."""
+"""What is offered besides writing other words, group by group in the order in which it is."""
 
 
-def offered(field: EditField) -> dict[str, Named]:
-    """What can be done by name to a field."""
-    return {name: named for name, named in PERTURBATIONS.items() if field in named.fields}
+def offered(field: EditField) -> dict[str, dict[str, Named]]:
+    """What can be done by name to a field, by group."""
+    found: dict[str, dict[str, Named]] = {}
+    for name, named in PERTURBATIONS.items():
+        if field in named.fields:
+            found.setdefault(named.group, {})[name] = named
+    return found
 
 
 def made(name: str, **values: Any) -> Edit:

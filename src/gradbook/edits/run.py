@@ -53,7 +53,26 @@ def branch(step: Step, changes: Sequence[Edit], new_id: int, task: Subject, meth
         raise EditError(f"step {step.id} has no stage {stage}; it has {', '.join(step.stages)}")
     if getattr(step, stage) is None:
         raise EditError(f"step {step.id} has not run {stage} yet, so there is nothing to edit there")
-    made, records = list[Edit](), getattr(step, stage)
+    made, _ = _in_order(changes, step, getattr(step, stage), task, method)
+    own = {"replicate_of": None, "finding": None, "arm": "", "edits": made}
+    return step.model_copy(update={"id": new_id, "origin": step.id, **own, **_kept(step, stage)})
+
+
+def preview(step: Step, changes: Sequence[Edit], task: Subject, method: Method) -> str | None:
+    """What edits of one stage, made in their order, would leave at the place of the last; None where a model will write it, or nothing will
+    stand there.
+
+    Raises:
+        EditError: as in `branch`.
+    """
+    made, records = _in_order(changes, step, getattr(step, EDIT_STAGE[changes[-1].field]), task, method)
+    asked = any(isinstance(one, Reword) and place_of(one) == place_of(made[-1]) for one in made)
+    return None if asked else text_at(records, made[-1])
+
+
+def _in_order(changes: Sequence[Edit], step: Step, records: Any, task: Subject, method: Method) -> tuple[tuple[Edit, ...], Any]:
+    """Edits of one stage, each resolved where those before it were made, and the records as far as no model is needed to make them."""
+    made: list[Edit] = []
     for change in changes:
         change = _resolved(change, step, records)
         if isinstance(change, Cut) and any(isinstance(one, Reword) and place_of(one) == place_of(change) for one in made):
@@ -61,22 +80,10 @@ def branch(step: Step, changes: Sequence[Edit], new_id: int, task: Subject, meth
         if not isinstance(change, Reword):
             changed = _apply(records, change, step, task, method)
             if not isinstance(change, Replace) and _said(changed, change) == _said(records, change):
-                raise EditError(f"{change.kind} changes nothing in step {step.id}")
+                raise EditError(f"{change.kind} changes nothing in step {step.id}: the same would stand there")
             records = changed
         made.append(change)
-    own = {"replicate_of": None, "finding": None, "arm": "", "edits": tuple(made)}
-    return step.model_copy(update={"id": new_id, "origin": step.id, **own, **_kept(step, stage)})
-
-
-def preview(step: Step, edit: Edit, task: Subject, method: Method) -> str | None:
-    """What an edit would put in its place; None where a model will write it, or nothing will stand there.
-
-    Raises:
-        EditError: it names nothing in the step.
-    """
-    records = getattr(step, EDIT_STAGE[edit.field])
-    change = _resolved(edit, step, records)
-    return None if isinstance(change, Reword) else text_at(_apply(records, change, step, task, method), change)
+    return tuple(made), records
 
 
 def replicate(step: Step, fresh_from: Stage, number: int, new_id: int) -> Step:

@@ -16,7 +16,7 @@ from gradbook.loop.table import EDIT_STAGE
 from gradbook.recording import Recording
 from gradbook.records import SPLITS, Edit, SplitName
 from gradbook.tell.views import RecordView, StepView
-from gradbook.ui.drafts import CHOICE, Draft, Drafts, fields
+from gradbook.ui.drafts import CHOICE, Draft, Drafts
 from gradbook.ui.jobs import Job, Jobs
 from gradbook.ui.panel import MethodPanel
 
@@ -117,25 +117,36 @@ class Desk:
         named = menu.PERTURBATIONS.get(kind)
         if record.place is None or self.locked or (kind != "replace" and (named is None or record.place.field not in named.fields)):
             raise GradbookError(self.locked or f"{record.title}: nothing of the kind can be done there")
-        step = self.case[self.at]
-        asked = fields(self.case, step, record.place, named, record.text) if named else []
-        if lacking := [one.label.lower() for one in asked if one.value is None]:
-            raise GradbookError(f"{record.title}: there is nothing to choose from ({', '.join(lacking)})")
-        self.begun = key
-        self.drafts[key] = Draft(record.place, kind, record.text, record.text, asked)
-        self.drafts[key].look(self.case, step)
+        waiting, step = self._drafts[self.at], self.case[self.at]
+        if named is None:
+            self._do_discard(*waiting.of(key))
+            draft = Draft(key, record.place, kind, record.text, record.text)
+        elif (draft := waiting.begun(self.case, step, record, kind)).wrong:
+            raise GradbookError(f"{record.title}: {draft.wrong}")
+        self.begun = waiting.add(draft)
+
+    def refusal(self, record: RecordView, name: str) -> str:
+        """Why a perturbation would come to nothing at a text, after those that wait there; empty where it would not."""
+        return self._drafts[self.at].begun(self.case, self.case[self.at], record, name).wrong
+
+    def drafts_of(self, record: RecordView) -> dict[str, Draft]:
+        """The edits begun of a text of the step that is shown, by their ids, in their order."""
+        return self._drafts[self.at].of(record.key)
 
     def _do_param(self, key: str, name: str, value: str) -> None:
         if key in self.drafts:
             self.drafts[key].set(name, str(value))
-            self.drafts[key].look(self.case, self.case[self.at])
+            self._drafts[self.at].look(self.case, self.case[self.at])
 
     def _do_type(self, key: str, value: str) -> None:
         if key in self.drafts:
             self.drafts[key].text = value
+            self._drafts[self.at].look(self.case, self.case[self.at])
 
-    def _do_discard(self, key: str) -> None:
-        self.drafts.pop(key, None)
+    def _do_discard(self, *keys: str, key: str = "") -> None:
+        for each in (*keys, key):
+            self.drafts.pop(each, None)
+        self._drafts[self.at].look(self.case, self.case[self.at])
 
     def _do_why(self, value: str) -> None:
         self._drafts[self.at].why = value
@@ -144,7 +155,7 @@ class Desk:
         choices = self.view.choices
         if choices is None or choices.place is None:
             raise GradbookError("there is nothing to choose from yet")
-        self.drafts[CHOICE] = Draft(choices.place, "replace", str(choices.chosen), value)
+        self.drafts[CHOICE] = Draft(CHOICE, choices.place, "replace", str(choices.chosen), value)
         if not self.drafts[CHOICE].changes:
             del self.drafts[CHOICE]
 

@@ -1,14 +1,17 @@
 """Edits that a person has begun and not yet run: they wait here, step by step, until they become a branch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gradbook import edits, tell
 from gradbook.edits import menu
 from gradbook.edits.words import STRENGTHS, sentences
 from gradbook.errors import GradbookError
+from gradbook.loop.table import EDIT_STAGE
 from gradbook.records import Edit, Step
-from gradbook.tell.views import Place, Words
+from gradbook.tell.views import Place, RecordView, Words
 from gradbook.tell.words import brief
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 CHOICE = "choice"
 STEPS_OFFERED = 40
 """Steps, the last ones, that a text can be taken from."""
+_TRIES = 8
+"""Numbers of a parameter that are tried, before a perturbation counts as one that changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,23 @@ class Field:
 
 @dataclass
 class Draft:
-    """An edit at a place: `text` is to stand there in place of `before`, or what a perturbation makes of it with its `fields`.
+    """An edit of the record `key`: `text` is to stand there in place of `before`, or what a perturbation makes of it with its `fields`.
 
-    `wrong` says why it cannot be made, `asks` that a model writes it when it runs.
+    `wrong` says why it cannot be made, `unseen` that a model is yet to write what it is made of.
     """
 
+    key: str
     place: Place
     kind: str
     before: str
     text: str
     fields: list[Field] = field(default_factory=list)
     wrong: str = ""
+    unseen: bool = False
+    stood: str = field(init=False)  # in the step, before any draft
+
+    def __post_init__(self) -> None:
+        self.stood = self.before
 
     @property
     def named(self) -> menu.Named | None:
@@ -74,21 +85,31 @@ class Draft:
             if one.name == name and (value in known or (not known and value.strip().isdecimal())):
                 self.fields[n] = Field(name, one.label, known[value] if known else int(value), one.options, one.low, one.high)
 
-    def look(self, rec: "Recording", step: Step) -> None:
-        """See what it would come to, as far as no model is needed to say so."""
+    def look(self, rec: "Recording", step: Step, earlier: Sequence["Draft"] = ()) -> None:
+        """See what it would come to after those before it, as far as no model is needed to say so."""
         if self.named is None:
             return
+        here = [one for one in earlier if one.key == self.key]
+        self.before = self.text = here[-1].text if here else self.stood
+        self.unseen, self.wrong = any(one.named is not None and one.named.asks for one in here), ""
+        kept = {one.name: str(one.value) for one in self.fields}
+        self.fields = [_field(rec, step, self.place, need, self.before) for need in self.named.needs]
+        for name, value in kept.items():
+            self.set(name, value)
+        if lacking := [one for one in self.fields if one.value is None]:
+            self.wrong = _LACKING[lacking[0].name]
+            return
+        stage = EDIT_STAGE[self.place.field]
+        changes = [one.edit(rec) for one in (*earlier, self) if EDIT_STAGE[one.place.field] == stage and not one.wrong]
         try:
-            after = edits.preview(step, self.edit(rec), rec.subject(step), rec.method_of(step))
+            after = edits.preview(step, changes, rec.subject(step), rec.method_of(step))
         except (GradbookError, IndexError) as error:
-            self.text, self.wrong = self.before, str(error)
+            self.wrong = str(error)
         else:
-            self.text, self.wrong = self.before if after is None else after, ""
+            self.text = self.before if after is None else after
 
 
-def fields(rec: "Recording", step: Step, place: Place, named: menu.Named, text: str) -> list[Field]:
-    """The parameters of a perturbation at a text, with what they may be."""
-    return [_field(rec, step, place, need, text) for need in named.needs]
+_LACKING = {"sentence": "it has no sentence", "other": "the batch has no other example", "of": "no other step has one"}
 
 
 def _field(rec: "Recording", step: Step, place: Place, need: menu.Need, text: str) -> Field:
@@ -112,7 +133,7 @@ def _field(rec: "Recording", step: Step, place: Place, need: menu.Need, text: st
 
 
 class Drafts:
-    """The drafts of one step by the key of what they are of, and the reason for all of them."""
+    """The drafts of one step in the order in which they were begun, each by an id of its own, and the reason for all of them."""
 
     def __init__(self) -> None:
         self.open: dict[str, Draft] = {}
@@ -122,6 +143,37 @@ class Drafts:
     def waiting(self) -> list[Draft]:
         """Those that would change something."""
         return [draft for draft in self.open.values() if draft.changes]
+
+    def of(self, key: str) -> dict[str, Draft]:
+        """The drafts of one text, which are made one after the other."""
+        return {id: draft for id, draft in self.open.items() if draft.key == key}
+
+    def begun(self, rec: "Recording", step: Step, record: RecordView, kind: str) -> Draft:
+        """A perturbation of a text, with the first values of its parameter that change something; where none does, `wrong` says so."""
+        assert record.place is not None
+        draft = Draft(record.key, record.place, kind, record.text, record.text)
+        draft.look(rec, step, self.waiting)
+        said = draft.wrong
+        for one in draft.fields:
+            for value in [value for value, _ in one.options] or range(one.value + 1, one.value + _TRIES):
+                if draft.wrong:
+                    draft.set(one.name, str(value))
+                    draft.look(rec, step, self.waiting)
+        draft.wrong = draft.wrong and said
+        return draft
+
+    def add(self, draft: Draft) -> str:
+        """Let a draft wait; returns its id."""
+        id = next(id for id in (draft.key, *(f"{draft.key} {n}" for n in count(2))) if id not in self.open)
+        self.open[id] = draft
+        return id
+
+    def look(self, rec: "Recording", step: Step) -> None:
+        """See anew what each comes to, once one of them is another."""
+        seen: list[Draft] = []
+        for draft in self.waiting:
+            draft.look(rec, step, seen)
+            seen.append(draft)
 
     def edits(self, rec: "Recording") -> list[Edit]:
         """What waits, in the order in which it was begun."""

@@ -72,6 +72,19 @@ function keepValue(live, next, value) {
   else if (["TEXTAREA", "INPUT"].includes(live.nodeName) && live !== document.activeElement && live.value !== value) live.value = value;
 }
 
+/** The keys of a menu: arrows move in it, Escape gives the focus back to what opened it, and whatever leaves it closes it. */
+function inMenu(event, menu, opener) {
+  const items = [...menu.querySelectorAll("[role=menuitem]")];
+  const at = items.indexOf(event.target);
+  const moves = { ArrowDown: (at + 1) % items.length, ArrowUp: Math.max(at, 0) - 1, Home: 0, End: -1 };
+  if (event.key in moves) items.at(moves[event.key]).focus();
+  else if (event.key === "Escape" || event.key === "Tab") {
+    if (event.key === "Escape") opener.focus();
+    opener.click();
+  }
+  if (event.key in moves || event.key === "Escape") event.preventDefault();
+}
+
 // --- the tree: what is folded, filtered and focused is the page's own ------------------------------------------------------
 
 /** Setting what is there already would have the page laid out anew. */
@@ -245,7 +258,7 @@ function render({ model, el: root }) {
       const row = event.target.closest("[data-step-id]");
       if (row) return tree.twisted(event, row) ? tree.fold(row, row.ariaExpanded === "true") : tree.pick(row);
       const made = event.target.closest("button[data-do]");
-      if (made && !made.disabled && event.detail < 2) send(JSON.parse(made.dataset.do)); // a double click is one wish
+      if (made && !made.disabled && made.ariaDisabled !== "true" && event.detail < 2) send(JSON.parse(made.dataset.do)); // a double click is one wish
     },
     change: (event) => {
       const field = event.target;
@@ -276,6 +289,9 @@ function render({ model, el: root }) {
     if (event.ctrlKey || event.altKey || event.metaKey || !root.contains(event.target)) return;
     const row = event.target.closest("[data-step-id]");
     if (row) tree.key(event, row);
+    const opener = root.querySelector("[aria-haspopup=menu][aria-expanded=true]");
+    const menu = root.querySelector("[role=menu]");
+    if (opener && menu && (event.target === opener || menu.contains(event.target))) inMenu(event, menu, opener);
     event.stopPropagation();
   };
   const leave = () => flush();
