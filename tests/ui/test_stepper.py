@@ -268,6 +268,66 @@ def test_what_makes_no_branch_is_refused_where_the_person_looks_before_it_is_run
         stepper.case.branch(step, edits.negate("prompt_critique", example=0), edits.drop_sentence("prompt_critique", 0, example=0))
 
 
+def test_a_second_perturbation_is_made_of_what_the_first_leaves(stepper):
+    click(stepper, "Run step")
+    press(stepper, "Perturb Output critique")
+    press(stepper, "Weaken or strengthen")
+    press(stepper, "Perturb Output critique")
+    press(stepper, "Say several times")
+    press(stepper, "Perturb Output critique")
+    press(stepper, "Leave a sentence out")
+    put(stepper, "Sentence", "0")
+    strong, double, cut = stepper.desk.drafts.values()
+    assert double.before == strong.text == f"{strong.before} Change the output strongly."
+    assert (cut.before, cut.text) == (strong.text, "Change the output strongly."), "cut from what the first put there"
+    put(stepper, "How strongly", "4")
+    assert cut.before.endswith("Change the output drastically.") and cut.text == "Change the output drastically."
+    press(stepper, "Take Say several times off Output critique")
+    assert [draft.kind for draft in stepper.desk.drafts.values()] == ["strength", "drop_sentence"]
+    click(stepper, "Run as a branch")
+    assert [edit.kind for edit in stepper.case.current.edits] == ["strength", "cut"]
+    assert stepper.case.current.output_critique[0].text == "Change the output drastically."
+
+
+def test_taking_the_first_off_shows_anew_what_the_second_makes(stepper):
+    click(stepper, "Run step")
+    edit(stepper, "Output critique", "One. Two.")
+    press(stepper, "Perturb Output critique")
+    press(stepper, "Leave a sentence out")
+    press(stepper, "Take the words by hand off Output critique")
+    (cut,) = stepper.desk.drafts.values()
+    assert cut.before == stepper.case.current.output_critique[0].text and cut.text == "", "it has one sentence"
+    press(stepper, "Discard the edit of Output critique")
+    assert stepper.desk.drafts == {}
+
+
+def test_what_a_model_is_yet_to_write_cannot_be_cut_but_blanked(stepper):
+    click(stepper, "Run step")
+    press(stepper, "Perturb Output critique")
+    press(stepper, "Paraphrase")
+    press(stepper, "Perturb Output critique")
+    refused = {item.contents[0].strip() for item in page(stepper, "step").find_all(role="menuitem") if item.get("aria-disabled")}
+    assert {"Leave a sentence out", "Keep only a sentence"} <= refused and "Weaken or strengthen" not in refused
+    press(stepper, "Weaken or strengthen")
+    assert "of the words that the model will have written" in text(stepper, "step")
+    click(stepper, "Run as a branch")
+    assert stepper.case.current.output_critique[0].text.endswith("Please. Change the output strongly.")
+
+
+def test_the_menu_says_what_would_come_to_nothing_before_it_is_chosen(stepper):
+    click(stepper, "Run step")
+    press(stepper, "Perturb Label shown")
+    items = {item.contents[0].strip(): item.get("aria-disabled") for item in page(stepper, "step").find_all(role="menuitem")}
+    assert items == {"A wrong label": None, "No label": None, "Another example’s label": None}
+    assert [group["aria-label"] for group in page(stepper, "step").find(role="menu").find_all(role="group")] == ["Label"]
+    press(stepper, "No label")
+    press(stepper, "Perturb Label shown")
+    refused = next(item for item in page(stepper, "step").find_all(role="menuitem") if item.get_text().startswith("No label"))
+    assert refused["aria-disabled"] == "true" and "the same would stand there" in refused.small.get_text()
+    stepper.do("edit", key=stepper.desk.menu, kind="no_label")
+    assert "the same would stand there" in alert(stepper, "message") and len(stepper.desk.drafts) == 1
+
+
 def records(stepper):
     view = stepper.desk.view
     candidates = [row.record for row in view.choices.rows if row.record] if view.choices else []

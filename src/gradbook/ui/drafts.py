@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from gradbook import edits, tell
@@ -34,6 +34,11 @@ class Field:
     options: tuple[tuple[Any, str], ...] = ()
     low: int = 0
     high: int = 99
+
+    @property
+    def others(self) -> list[Any]:
+        """Further values to try."""
+        return [] if self.value is None else [v for v, _ in self.options] or list(range(self.value + 1, self.value + _TRIES))
 
 
 @dataclass
@@ -100,8 +105,8 @@ class Draft:
             self.wrong = _LACKING[lacking[0].name]
             return
         stage = EDIT_STAGE[self.place.field]
-        changes = [one.edit(rec) for one in (*earlier, self) if EDIT_STAGE[one.place.field] == stage and not one.wrong]
         try:
+            changes = [one.edit(rec) for one in (*earlier, self) if EDIT_STAGE[one.place.field] == stage and not one.wrong]
             after = edits.preview(step, changes, rec.subject(step), rec.method_of(step))
         except (GradbookError, IndexError) as error:
             self.wrong = str(error)
@@ -154,17 +159,17 @@ class Drafts:
         draft = Draft(record.key, record.place, kind, record.text, record.text)
         draft.look(rec, step, self.waiting)
         said = draft.wrong
-        for one in draft.fields:
-            for value in [value for value, _ in one.options] or range(one.value + 1, one.value + _TRIES):
-                if draft.wrong:
-                    draft.set(one.name, str(value))
-                    draft.look(rec, step, self.waiting)
+        others = [(one.name, value) for one in draft.fields for value in one.others]
+        while draft.wrong and others:
+            name, value = others.pop(0)
+            draft.set(name, str(value))
+            draft.look(rec, step, self.waiting)
         draft.wrong = draft.wrong and said
         return draft
 
     def add(self, draft: Draft) -> str:
         """Let a draft wait; returns its id."""
-        id = next(id for id in (draft.key, *(f"{draft.key} {n}" for n in count(2))) if id not in self.open)
+        id = next(id for id in chain([draft.key], (f"{draft.key} {n}" for n in count(2))) if id not in self.open)
         self.open[id] = draft
         return id
 
