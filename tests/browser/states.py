@@ -22,6 +22,8 @@ from playwright.sync_api import Browser, Locator, expect, sync_playwright
 import gradbook as gb
 from branches import branched
 from browser.lab import LabPage, lab, lab_page, launch, write_notebook
+from gradbook import background
+from gradbook.findings import ASKS
 from stub import Stub
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,8 @@ CELLS = {
     "no-model": 'case = gb.Case("closed")',
     "eight": 'case = gb.Case("eight", model=gb.connect("long"))',
     "critic": 'case = gb.Case("critic", model=gb.connect("small"))',
+    "found": 'case = gb.Case("found", model=gb.connect("small"))',
+    "found-replay": 'case = gb.Recording("found")',
     "many": 'case = gb.Case("many", model=gb.connect("small"))',
 }
 
@@ -88,6 +92,10 @@ class Shown:
 
     def press(self, name: str, at: int = 0, exact: bool = True) -> None:
         self.root.get_by_role("button", name=name, exact=exact).nth(at).click()
+
+    def choose(self, name: str) -> None:
+        """Choose from the menu that is open."""
+        self.root.get_by_role("menuitem", name=name, exact=True).click()
 
     def idle(self) -> None:
         """Wait until nothing runs."""
@@ -225,11 +233,19 @@ def _menu(s: Shown) -> None:
 
 
 def _named(s: Shown) -> None:
-    s.press("Weaken or strengthen")
+    s.choose("Weaken or strengthen")
     expect(s.root.locator(".gb-draft ins")).to_be_visible()
 
 
+def _layered(s: Shown) -> None:
+    s.press("Perturb Output critique")
+    s.choose("Leave a sentence out")
+    expect(s.root.locator(".gb-draft del")).to_be_visible()
+    s.press("Perturb Output critique")
+
+
 def _pinned_after(s: Shown) -> None:
+    s.root.get_by_role("button", name="off Output critique").first.click()
     s.press("Discard the edit of Output critique")
     _pinned(s)
 
@@ -261,6 +277,43 @@ def _nothing(_: Shown) -> None:
     """It opens so."""
 
 
+def _opened(kind: str) -> Callable[[Shown], None]:
+    """The finding of a kind about step 1, which all of them are about."""
+
+    def reach(s: Shown) -> None:
+        s.root.locator(".gb-findings .gb-panel-head button").filter(has_text=ASKS[kind].record.title).first.click()
+        expect(s.root.locator(".gb-finding")).to_be_visible()
+
+    return reach
+
+
+def _empty(s: Shown) -> None:
+    s.go(2)
+    expect(s.root.locator(".gb-finding")).to_have_count(0)
+
+
+def _asked(s: Shown) -> None:
+    s.stub.shut_gate()
+    s.press("Ask ▸")
+    s.press("Ask: Noise budget")
+    expect(s.root.locator(".gb-job")).to_have_count(1)
+
+
+def _ask_failed(s: Shown) -> None:
+    s.press("Stop")
+    s.stub.open_gate()
+    s.idle()
+    s.stub.fail(401, times=3)
+    s.press("Ask: Noise budget")
+    expect(s.root.locator(".gb-message")).to_contain_text("401")
+
+
+def _replayed(s: Shown) -> None:
+    s.go(1)
+    s.press("Ask ▸")
+    _opened("noise")(s)
+
+
 STATES = (
     State("first-open", "work", _nothing),
     State("running", "work", _running),
@@ -274,6 +327,7 @@ STATES = (
     State("finding", "work", _finding, (600, 1200, 1600)),
     State("menu", "work", _menu, (600, 1200)),
     State("named", "work", _named, (600, 1200)),
+    State("layered", "work", _layered, (600, 1200)),
     State("pinned", "work", _pinned_after, (600, 1200, 1600)),
     State("error", "work", _failed),
     State("note-lost", "work", _lost),
@@ -283,6 +337,12 @@ STATES = (
     State("eight", "eight", _look("By example"), (600, 1200, 1600, 2000)),
     State("eight-stage", "eight", _look("By stage"), (1200, 1600)),
     State("critic", "critic", _nothing),
+    State("no-findings", "found", _empty, (600, 1200)),
+    State("asked", "found", _asked, (600, 1200)),
+    State("ask-failed", "found", _ask_failed, (600, 1200)),
+    State("found", "found-replay", _walk(1), (600, 1200)),
+    *(State(f"found-{kind}", "found-replay", _opened(kind), (600, 1200)) for kind in ASKS),
+    State("found-closed", "found-replay", _replayed, (600, 1200)),
     State("many", "many", _nothing),
     State("filtered", "many", _filtered),
     State("searched", "many", _searched),
@@ -309,6 +369,16 @@ def prepare(folder: Path, stub: Stub, branches: int = BRANCHES) -> None:
     branched(folder / "many", gb.connect("small", base_url=stub.url, api_key="k", cache=False), branches)
 
 
+def _find(path: Path, model: gb.Model) -> None:
+    """A case whose step 1 was asked all that can be asked."""
+    case = gb.Case(path, task=gb.tasks.ticket_routing(codes=3, sizes=(18, 12, 12)), model=model, method=gb.Method(candidates=2))
+    case.run(batches=2)
+    case.perturb(1, gb.edits.wrong_label(0), gb.edits.wrong_label(1))
+    for ask in ASKS.values():
+        background.run(ask.make(case, 1))
+    case.close()
+
+
 @contextmanager
 def shown(browser: Browser, branches: int = BRANCHES) -> Iterator[Shown]:
     """A page on a server that has all the notebooks."""
@@ -326,6 +396,8 @@ def walk(s: Shown, names: tuple[str, ...] = ()) -> Iterator[State]:
         if state.notebook in wanted:
             if state.notebook != opened:
                 opened = state.notebook
+                if opened.startswith("found") and not (s.page.lab.root / "found").exists():
+                    _find(s.page.lab.root / "found", gb.connect("small", base_url=s.stub.url, api_key="k", cache=False))
                 s.open(f"{opened}.ipynb")
                 s.widen(1200)
             state.reach(s)
