@@ -137,6 +137,39 @@ def _tab(bench: Shown, name: str, back: bool = False) -> None:
     raise AssertionError(f"Tab never came to {name}, but to {passed}")
 
 
+def test_a_menu_is_walked_with_keys_and_gives_the_focus_back(bench: Shown) -> None:
+    bench.open("work.ipynb")
+    bench.press("Run step")
+    bench.at(1)
+    bench.idle()
+    opener = bench.root.get_by_role("button", name="Perturb Label shown").first
+    item = lambda name: bench.root.get_by_role("menuitem", name=name)  # noqa: E731
+    opener.press("Enter")
+    expect(item("A wrong label")).to_be_focused()
+    for key, name in (
+        ("ArrowDown", "No label"),
+        ("ArrowUp", "A wrong label"),
+        ("ArrowUp", "Another example"),
+        ("ArrowDown", "A wrong label"),
+    ):
+        bench.page.keyboard.press(key)
+        expect(item(name)).to_be_focused()
+    bench.page.keyboard.press("Escape")
+    expect(bench.root.get_by_role("menu")).to_have_count(0)
+    expect(opener).to_be_focused()
+    opener.press("Enter")
+    bench.page.keyboard.press("ArrowDown")
+    bench.page.keyboard.press("Enter")
+    expect(bench.root.get_by_role("button", name="Discard the edit of Label shown")).to_be_focused()
+    opener.press("Enter")
+    expect(item("No label")).to_have_attribute("aria-disabled", "true")
+    bench.page.keyboard.press("ArrowDown")
+    bench.page.keyboard.press("Enter")
+    expect(bench.root.get_by_role("menu")).to_be_visible()
+    bench.page.keyboard.press("Tab")
+    expect(bench.root.get_by_role("menu")).to_have_count(0)
+
+
 def test_drafts_scroll_and_folds_stay_where_they_are(bench: Shown) -> None:
     bench.open("eight.ipynb")
     bench.widen(1200)

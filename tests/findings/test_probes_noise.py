@@ -137,7 +137,8 @@ def test_its_arms_can_be_looked_at_and_it_is_told(stub, tmp_path):
     step = case.step()
     found = ask(case, step)
     told = finding(case, found)
-    assert told.sentence[1:] == str(found)[1:] and told.verdict == found.verdict and str(found.margin) in told.asked
+    assert str(found).lower() == f"{told.verdict}: {told.sentence}".lower(), "the word stands above the sentence, once"
+    assert told.verdict == found.verdict and str(found.margin) in told.asked
     assert [row[0].text for row in told.grids[0].rows] == ["1", "3"] and told.spent
     assert "Noise and batch size" in repr(found) and "batch size" in found._repr_html_()
     assert "Noise and batch size, step 1" in case.export(tmp_path / "told.html").read_text()

@@ -10,7 +10,7 @@ from gradbook.page.svg import COLOURS, line, mark, svg, tag, text
 if TYPE_CHECKING:
     from gradbook.tell.findings.views import BarView
 
-_WIDTH, _LABEL, _RIGHT, _ROW = 620, 200, 150, 22
+_WIDTH, _LABEL, _RIGHT, _ROW = 620, 250, 130, 22
 _HUES = ("before", "after", "good", "rerun", "bad", "band")
 
 
@@ -20,7 +20,7 @@ def bars(rows: "Sequence[BarView]", axis: str) -> Markup:
     reach = max(0.1, -(-max(edges, default=0.1) // 0.1) * 0.1)
     heads = sum(bool(row.group) and (n == 0 or row.group != rows[n - 1].group) for n, row in enumerate(rows))
     bottom = 6 + _ROW * (len(rows) + heads)
-    parts = list(_grid(reach, bottom)) + list(_rows(rows, reach))
+    parts = list(_axis(reach, bottom)) + list(_rows(rows, reach))
     told = f"{axis}, in points: " + "; ".join(f"{row.label} {row.text}" for row in rows)
     return svg(_WIDTH, bottom + 36, told, [*parts, text(_x(0.0, 1.0), bottom + 30, axis, "middle", 60)])
 
@@ -29,9 +29,8 @@ def _x(points: float, reach: float) -> float:
     return _LABEL + (min(max(points / reach, -1.0), 1.0) + 1) / 2 * (_WIDTH - _LABEL - _RIGHT)
 
 
-def _grid(reach: float, bottom: float) -> Iterator[Markup]:
+def _axis(reach: float, bottom: float) -> Iterator[Markup]:
     for points in (-reach, 0.0, reach):
-        yield line(_x(points, reach), 4, _x(points, reach), bottom, "rule")
         yield text(_x(points, reach), bottom + 14, f"{100 * points:+.0f}".replace("-", "−") if points else "0", "middle")
 
 
@@ -42,7 +41,9 @@ def _rows(rows: "Sequence[BarView]", reach: float) -> Iterator[Markup]:
             yield text(4, y + 15, row.group, limit=60, weight=600)
             y, group = y + _ROW, row.group
         kind, middle = {"good": "good", "bad": "bad"}.get(row.tone, "rerun"), y + _ROW / 2
-        yield text(_LABEL - 10, middle + 4, row.label, "end", 32)
+        yield text(_LABEL - 10, middle + 4, row.label, "end", 38)
+        for points in (-1.0, 0.0, 1.0):  # the rules pass by the headings
+            yield line(_x(points, 1.0), y, _x(points, 1.0), y + _ROW, "rule")
         if row.low is not None and row.high is not None:
             yield line(_x(row.low, reach), middle, _x(row.high, reach), middle, kind, 1.5)
         yield mark(_x(row.value, reach), middle, kind, 4.5, f"{row.label}: {row.text}", full=row.tone != "quiet")

@@ -42,7 +42,8 @@ _TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {
 def finding(rec: "Recording | None", found: Finding) -> FindingView:
     """What was found, to be laid out; with its recording, also what it cost."""
     told = _TELLERS[found.kind](rec, found)
-    told = replace(told, sentence=told.sentence[:1].upper() + told.sentence[1:])
+    sentence = told.sentence.removeprefix(f"{told.verdict}: ")  # the word stands above it
+    told = replace(told, sentence=sentence[:1].upper() + sentence[1:])
     event = rec.found.get(found.id) if rec else None
     return told if rec is None or event is None else replace(told, spent=str(rec.spent_for(event)))
 
@@ -54,7 +55,8 @@ def asks(rec: "Recording", step: int, locked: str = "") -> tuple[AskView, ...]:
 
 def _ask(rec: "Recording", kind: str, ask: Ask, step: int, locked: str) -> AskView:
     try:
-        price, closed = f"{plan(rec, ask.calls(rec, rec[step]))}.", bool(locked)
+        cost = plan(rec, ask.calls(rec, rec[step]))
+        price, closed = f"{cost}." if cost.calls else "No calls: what it needs is on record.", bool(locked)
     except GradbookError as error:
         price, closed = f"Not here: {error}", True
     return AskView(kind, ask.record.title, ask.record.hypothesis, price, closed)

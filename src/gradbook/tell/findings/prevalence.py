@@ -57,5 +57,5 @@ def _classes(found: PrevalenceCheck) -> GridView:
         )
 
     more = f"; the {_MOST} with the most examples of {len(names):,}" if len(names) > _MOST else ""
-    heads = ("class", "are so", "answered so", "of those that are so, answered rightly")
-    return GridView(f"Classes before → after, in shares of all answers{more}", heads, tuple(map(row, names[:_MOST])))
+    heads = ("class", "of the true labels", "of the answers", "recall: of its examples, answered rightly")
+    return GridView(f"Each class and its shares, before → after{more}", heads, tuple(map(row, names[:_MOST])))

@@ -99,5 +99,5 @@ def _view(found: Probe, bars: tuple[BarView, ...], grids: tuple[GridView, ...], 
 
 def _bar(label: str, one: Estimate, group: str) -> BarView:
     return BarView(
-        label, one.difference, one.low, one.high, f"{one.verdict} {points(one.difference)}", _TONES.get(one.verdict, "quiet"), group
+        label, one.difference, one.low, one.high, f"{points(one.difference)}, {one.verdict}", _TONES.get(one.verdict, "quiet"), group
     )

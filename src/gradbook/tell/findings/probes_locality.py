@@ -39,6 +39,7 @@ def locality(_: "Recording | None", found: Locality) -> FindingView:
             GridView("How far each prompt is from the first; of the first, fresh draws", ("prompt", "prompts", *of), prompts),
         ),
         remarks=_remarks(found),
+        code=f'case.finding("{found.id}")',
     )
 
 

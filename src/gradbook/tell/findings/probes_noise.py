@@ -48,4 +48,6 @@ def batch_noise(_: "Recording | None", found: BatchNoise) -> FindingView:
         sentence=str(found),
         grids=(GridView("Batches by their size", heads, rows),),
         remarks=tuple(remarks),
+        code=f"gb.probes.noise(case, {found.step}, sizes={found.sizes!r}, split={found.split!r}, replicates={found.replicates}, "
+        f"answers={len(found.scores[0][0])}, margin={found.margin:g})",
     )

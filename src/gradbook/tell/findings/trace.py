@@ -53,7 +53,7 @@ def _bar(found: Trace, stage: Stage, what: What) -> BarView:
         like.difference,
         like.low,
         like.high,
-        f"{gain.verdict} {points(like.difference)}",
+        f"{points(like.difference)}, {gain.verdict}",
         tone,
         f"put in at the {NAMES[stage]}",
     )
