@@ -1,7 +1,7 @@
 """What is told of a case: the same words wherever it is laid out, each change marked however far up it was made, each loss named."""
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +211,28 @@ def test_a_branch_keeps_what_its_edit_does_not_reach(run):
     assert [stage.kept for stage in view.stages] == [True, True, False, False, False, False]
     told = Page(next(part.html for part in report(case) if part.id == "step-2")).text
     assert "as in step 1" in told and case.task.example(case[1].batch[0]).input not in told
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        gb.edits.replace("prompt_critique", example=1, text="Say K2."),
+        gb.edits.drop("output_critique", example=0),
+        gb.edits.wrong_label(0),
+        gb.edits.drop_example(2),
+    ],
+    ids=lambda edit: f"{edit.kind} {edit.field}",
+)
+def test_a_report_reads_the_same_of_a_step_that_is_not_told_in_full(run, edit):
+    case = run(candidates=2)
+    branch = case.perturb(1, edit)
+    case.perturb(branch, gb.edits.replace("candidate", candidate=0, text="Other words."))
+    made = 0
+    for step in case:
+        full, short = (replace(tell.step(case, step, full=told), spent="") for told in (True, False))
+        assert page.render("told", step=short, bench=None) == page.render("told", step=full, bench=None)
+        made += len(records(full)) - len(records(short))
+    assert made > 0, "what a branch shares with its origin is not made to be thrown away"
 
 
 def test_without_annotations_no_note_and_no_reason_is_written(run):
