@@ -146,8 +146,20 @@ def test_an_undecided_effect_names_its_price_and_findings_list_it(tmp_path):
         branch = case.perturb(step, replace("candidate", candidate=0, text="another prompt"))
         found = case.compare(step, branch, "test", replicates=2)
         price = found.price()
-        wanted = found.judged.replicates_needed()
-        assert price and price.calls == (wanted - 2) * 2 * 60 and f"{price.calls:,} calls at most" in str(found)
+        wanted, examples = found.judged.needed()
+        assert examples == 60 and price and price.calls == (wanted - 2) * 2 * 60 and f"{price.calls:,} calls at most" in str(found)
         row = case.findings().iloc[0]
         assert (row["kind"], row["step"], row["before"], row["draws"]) == ("effect", branch.id, step.id, 2)
         assert row["calls"] == 2 * 2 * 60 and case.finding(row["id"]) == found
+
+
+def test_where_no_number_of_draws_decides_the_price_is_that_of_more_examples(tmp_path):
+    with Stub(reply=coin({})) as stub:
+        case = open_case(stub, tmp_path / "case", small_task(test=6))
+        step = case.step()
+        branch = case.perturb(step, replace("candidate", candidate=0, text="another prompt"))
+        found = case.compare(step, branch, "test", replicates=4)
+        draws, examples = found.judged.needed()
+        assert examples > 6 and found.price().calls == draws * 2 * examples, "both arms answer so many examples so many times"
+        assert f"{draws} draws an arm on {examples} examples would show an effect of 10 points" in found.finding
+        assert f"That is, as things went so far, {found.price().calls:,} calls at most" in found.finding

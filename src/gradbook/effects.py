@@ -115,14 +115,17 @@ class Effect:
         return sorted((one for one in found if one[1] != one[2]), key=lambda one: (-abs(one[2] - one[1]), one[0]))
 
     def price(self, size: float | None = None) -> Plan | None:
-        """What it would cost to show an effect of a size in four cases of five; None where it is decided, or where draws alone do not."""
+        """What it would cost to show an effect of a size in four cases of five, as `stats.Effect.needed` has it.
+
+        Counted are the draws of both arms that are lacking; where it takes more examples, all draws anew, each of them, rewrites and all,
+        taken for as many times dearer as there are examples more. None where it is decided, or where nothing is known to decide it.
+        """
         if self.verdict not in (None, "undecided"):
             return None
-        drawn = min(len(self.before.right), len(self.after.right))
-        wanted = self.judged.replicates_needed(size) if self.verdict else 5
-        if wanted is None or wanted <= drawn:
-            return None
-        return self.each * (wanted - drawn)
+        n, drawn = len(self.examples), min(len(self.before.right), len(self.after.right))
+        draws, examples = (self.judged.needed(size) or (0, n)) if self.verdict else (5, n)
+        lacking = draws * examples / n if examples > n else draws - drawn
+        return self.each * lacking if lacking > 0 else None
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -160,11 +160,7 @@ class SectionMap(Finding):
         if not (undecided := self.worded("undecided")):
             return ""
         number = undecided[0].number
-        found = self.effects()[number]
-        size, draws, examples = f"{100 * found.size:g} points", found.replicates_needed(), found.examples_needed()
-        if draws or examples:
-            return f" That section {number} is worth {size} would be shown by {f'{draws} draws' if draws else f'{examples} examples'}."
-        return f" That section {number} is worth {size} would be shown neither by more draws alone nor by more examples alone."
+        return f" Of section {number}: {self.effects()[number].outlook}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
