@@ -42,6 +42,15 @@ def _levels(alpha: float, last: int) -> tuple[float, ...]:
     return tuple(levels)
 
 
+def share_of_look(number: int, alpha: float = 0.05) -> float:
+    """What of `alpha` the look of this number, from 1, may use, so that all looks, however many and whenever, err at most `alpha` together.
+
+    By Bonferroni, which holds for words that rest on several tests of any kind: four fifths for the first look, which is mostly the only
+    one and is hardly wider for it, and half of what is left for each one after.
+    """
+    return alpha * (0.8 if number == 1 else 0.2 * 0.5 ** (number - 1))
+
+
 def level_of_look(look: int, alpha: float = 0.05) -> float:
     """The two-sided level of the look at `look` replicates an arm, so that all looks, however many, err at most `alpha` together."""
     last = 32 if look <= 32 else max(128, 1 << (look - 1).bit_length())
