@@ -138,7 +138,7 @@ def test_a_word_by_the_distance_is_wrong_in_five_percent_at_most(world, rise, wr
             assert words["cannot tell"] < 0.1 * WORLDS
 
 
-LOOKS = (3, 5, 8, 12, 20)
+LOOKS = (3, 4, 5, 6, 8, 10, 13, 16, 20)
 """Draws an arm at each look: a person asks for more while nothing can be told."""
 
 
@@ -153,23 +153,22 @@ def looked_at(probe: Probe, draws: int, look: int) -> Probe:
 @pytest.mark.parametrize(
     ("probe", "world", "lifts", "wrong", "n"),
     [
-        (sign, "apart by the margin", (0.1, 0.05), WORDS[:2], 400),
-        (sign, "neither does anything", (0.0, 0.0), ("holds",), 60),
-        (step_size, "strength does nothing", rising(0.3, 0.3), ("holds",), 30),
-        (additivity, "less than the sum by the margin", (0.15, 0.15, 0.1, 0.1), WORDS[:2], 1000),
+        (sign, "apart by the margin", (0.1, 0.05), WORDS[:2], 200),
+        (step_size, "strength does nothing", rising(0.3, 0.3), ("holds",), 60),
+        (additivity, "less than the sum by the margin", (0.15, 0.15, 0.1, 0.1), WORDS[:2], 400),
     ],
-    ids=["sign at the margin", "sign", "step_size", "additivity"],
+    ids=["sign", "step_size", "additivity"],
 )
 def test_looks_with_more_draws_share_the_error(probe, world, lifts, wrong, n, report, monkeypatch):
-    """Up to five looks until a word comes up: as it is, and as if each look might err in 5 %."""
-    worlds, figures = WORLDS // 2, {}
+    """Up to nine looks until a word comes up: as it is, and as if each look might err in 5 %."""
+    worlds, figures = WORLDS, {}
     for way in ("shared", "not shared"):
         if way == "not shared":
             monkeypatch.setattr("gradbook.findings.base.share_of_look", lambda number, alpha: alpha)
         rng = np.random.default_rng([n, len(world)])
         count = 0
         for _ in range(worlds):
-            whole = probe(rng, lifts, 0, 1.0, n, LOOKS[-1])
+            whole = probe(rng, lifts, 10, 1.0, n, LOOKS[-1])
             said = (looked_at(whole, draws, look).verdict for look, draws in enumerate(LOOKS, start=1))
             count += next((word for word in said if word != "cannot tell"), "cannot tell") in wrong
         figures[way] = count
@@ -183,7 +182,7 @@ def test_looks_with_more_draws_share_the_error(probe, world, lifts, wrong, n, re
 
 def test_looks_at_the_distance_share_the_error(report, monkeypatch):
     """The further by just the margin: it is wrong to say that it is not so."""
-    worlds, figures = 2 * WORLDS, {}
+    worlds, figures = WORLDS, {}
     for way in ("shared", "not shared"):
         if way == "not shared":
             monkeypatch.setattr("gradbook.findings.base.share_of_look", lambda number, alpha: alpha)

@@ -123,12 +123,13 @@ def contrasts(scores: Sequence[Array], weights: Sequence[float]) -> tuple[Differ
     uncertain = sum((d**2 / (a.replicates - 1) for d, a in zip(draws, arms, strict=True)), start=np.zeros(()))
     like = these + np.maximum(examples - answering, 0)
     return (
-        Difference(value, these, _satterthwaite(these, uncertain)),
-        Difference(value, like, _satterthwaite(like, uncertain + examples**2 / (n - 1)), one / (n * (n - 1))),
+        Difference(value, these, satterthwaite(these, uncertain)),
+        Difference(value, like, satterthwaite(like, uncertain + examples**2 / (n - 1)), one / (n * (n - 1))),
     )
 
 
-def _satterthwaite(variance: Array, uncertain: Array) -> Array:
+def satterthwaite(variance: Array, uncertain: Array) -> Array:
+    """The degrees of freedom of a variance, from the sum of its parts' squares over theirs; 1 where nothing varies."""
     return np.divide(variance**2, uncertain, out=np.ones_like(variance), where=uncertain > 0)
 
 
