@@ -112,7 +112,7 @@ def trials(study: "Study") -> pd.DataFrame:
 def _row(path: Any, place: Place, found: Result | None) -> dict[str, Any]:
     answers = {} if found is None else found.answers
     accuracies = {
-        f"{'seed_' if end == 'seed' else ''}{split}": answers[f"{end} {split}"].accuracy if answers else None
+        f"{'seed_' if end == 'seed' else ''}{split}": answers[f"{end} {split}"].accuracy if f"{end} {split}" in answers else None
         for end in reversed(ENDS)
         for split in reversed(SCORED)
     }
@@ -148,7 +148,7 @@ def scores(study: "Study") -> pd.DataFrame:
     }
     for result in done:
         for end in ENDS:
-            for split in SCORED:
+            for split in (split for split in SCORED if f"{end} {split}" in result.answers):
                 parts.append((*result.place, end, split))
                 marks.append(result.answers[f"{end} {split}"].marks)
                 examples.append(asked[result.task, split][0])

@@ -1,13 +1,14 @@
 """Study: arms × trials on tasks and models. It runs, stops and goes on, tells what failed, and gives its tables."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from pydantic import ValidationError
 
 from gradbook import background
 from gradbook.errors import StudyError
@@ -17,9 +18,13 @@ from gradbook.loop.stages import together
 from gradbook.models import Model
 from gradbook.models.spec import ModelSpec
 from gradbook.records import Role
-from gradbook.studies import planning, store
+from gradbook.stats import Correction, Hypothesis
+from gradbook.studies import planning, questions, store
+from gradbook.studies import verdicts as judging
+from gradbook.studies.arms import Arm
 from gradbook.studies.bars import Bars
-from gradbook.studies.design import NAME, Arm, Design, Place, named, roles_of
+from gradbook.studies.design import NAME, Design, Place, named, roles_of
+from gradbook.studies.questions import Registration
 from gradbook.studies.stated import read_file
 from gradbook.studies.trial import Job, Result, Trial, is_free, restore, run_trial
 from gradbook.tasks import Task
@@ -46,6 +51,13 @@ class Study:
         steps, epochs, calls: how long a trial is, one of them; see `gb.studies.Arm`.
         seed: what the seed of every trial derives from. The same trial number has the same seed in all arms, so that they share batches
             and the calls that they make alike.
+        hypotheses: what is to be decided (`gradbook.stats.Hypothesis`, of arms by name); by default the properties of a gradient that the
+            arms can decide, as `gb.studies.standard` finds them.
+        margin: of those, the difference in accuracy below which arms count as equivalent, 0.05 unless said otherwise.
+        alpha, correction: how often a verdict may be wrong in a family, and the correction of p within one, "holm" or "bonferroni".
+        looks: whether you will look after every trial and stop at verdicts; alpha is then kept over all looks together.
+
+    Hypotheses, margins, families and trials are written into the folder before the first call; what is changed after it is told.
 
     For a study that exists everything may be left out; what is given may add tasks, models, arms and trials, and change nothing. A task
     with a parser or scorer of its own has to be given again.
@@ -66,6 +78,11 @@ class Study:
         epochs: int | None = None,
         calls: int | None = None,
         seed: int | None = None,
+        hypotheses: Sequence[Hypothesis] | None = None,
+        margin: float = questions.MARGIN,
+        alpha: float | None = None,
+        correction: Correction | None = None,
+        looks: bool | None = None,
     ) -> None:
         self._folder = Folder(path)
         given_tasks: dict[str, Task] = {} if tasks is None else named(tasks, Task)
@@ -82,10 +99,12 @@ class Study:
             arms={name: (arm if isinstance(arm, Arm) else Arm(method=arm)).filled(name, **common) for name, arm in (arms or {}).items()},
             seed=seed if seed is not None else old.seed if old else 0,
         )
-        self.design = old.grown(new, self.path) if old else new
+        self.store = store.Store(self._folder)
+        grown = old.grown(new, self.path) if old else new
+        said = {"alpha": alpha, "correction": correction, "looks": looks}
+        self.design = grown.register(self._said(grown, hypotheses, margin, said), self._begun)
         if self.design != old:
             self.design.write(self._folder)
-        self.store = store.Store(self._folder)
 
     @classmethod
     def from_toml(cls, file: str | Path) -> "Study":
@@ -96,6 +115,34 @@ class Study:
     def path(self) -> Path:
         """The folder, in full."""
         return self._folder.path
+
+    @property
+    def registered(self) -> Registration:
+        """What is to be decided, as it stands now; see `changes`."""
+        return self.design.registered[-1]
+
+    @property
+    def _begun(self) -> bool:
+        """Whether calls have been made."""
+        return any((self.path / name).exists() for name in ("trials", planning.FOLDER, store.NAME))
+
+    @staticmethod
+    def _said(design: Design, hypotheses: Sequence[Hypothesis] | None, margin: float, said: dict[str, Any]) -> Registration:
+        """What is stated with what was registered before; where arms came in, with the properties that they can decide."""
+        before = design.registered[-1] if design.registered else Registration()
+        trials = {name: arm.trials or 0 for name, arm in design.arms.items()}
+        if hypotheses is None:
+            new = [h for task in design.tasks.values() for h in questions.standard(design.arms, task, margin)]
+            known = set(before.trials)
+            hypotheses = [*before.hypotheses, *(h for h in dict.fromkeys(new) if not set(map(questions.arm_of, h.arms)) <= known)]
+        given = {name: value for name, value in said.items() if value is not None}
+        try:
+            return Registration(**{**before.model_dump(exclude={"time"}), **given, "trials": trials, "hypotheses": tuple(hypotheses)})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise StudyError(
+                f"a study cannot have {'.'.join(map(str, first['loc']))} = {first['input']!r:.60}: {first['msg'].lower()}"
+            ) from None
 
     def __repr__(self) -> str:
         results = [result.status for result in self.store.results().values()]
@@ -277,6 +324,7 @@ class Study:
     # --- afterwards ----------------------------------------------------------------------------------------------------
 
     trials, scores, points = store.trials, store.scores, store.points
+    judged, verdicts, optimism, changes = judging.judged, judging.verdicts, judging.optimism, judging.changes
 
     def failures(self) -> pd.DataFrame:
         """The trials that failed and were not run again since, with what went wrong; see `trials`."""
