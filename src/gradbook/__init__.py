@@ -15,7 +15,7 @@ from gradbook.findings.sections import recut, sections
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
 from gradbook.recording import Recording
-from gradbook.studies import Study
+from gradbook.studies import Study, audit
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = [
     "Study",
     "Task",
     "Templates",
+    "audit",
     "connect",
     "edits",
     "presets",

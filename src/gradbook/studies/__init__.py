@@ -1,6 +1,7 @@
 """Studies: several methods, many trials, one table."""
 
 from gradbook.studies.arms import Arm, grid
+from gradbook.studies.audit import aaudit, audit
 from gradbook.studies.counting import step_calls, trial_calls
 from gradbook.studies.design import Place
 from gradbook.studies.planning import StudyPlan
@@ -17,6 +18,8 @@ __all__ = [
     "Result",
     "Study",
     "StudyPlan",
+    "aaudit",
+    "audit",
     "grid",
     "paper",
     "read_file",

@@ -24,6 +24,7 @@ from gradbook.studies import verdicts as judging
 from gradbook.studies.arms import Arm
 from gradbook.studies.bars import Bars
 from gradbook.studies.design import NAME, Design, Place, named, roles_of
+from gradbook.studies.inspect_logs import inspect_logs
 from gradbook.studies.questions import Registration
 from gradbook.studies.stated import read_file
 from gradbook.studies.trial import Job, Result, Trial, is_free, restore, run_trial
@@ -324,6 +325,7 @@ class Study:
     # --- afterwards ----------------------------------------------------------------------------------------------------
 
     trials, scores, points = store.trials, store.scores, store.points
+    inspect_logs = inspect_logs
     judged, verdicts, optimism, changes = judging.judged, judging.verdicts, judging.optimism, judging.changes
 
     def failures(self) -> pd.DataFrame:
