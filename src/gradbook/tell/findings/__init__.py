@@ -42,7 +42,8 @@ _TELLERS: dict[str, Callable[["Recording | None", Any], FindingView]] = {
 def finding(rec: "Recording | None", found: Finding) -> FindingView:
     """What was found, to be laid out; with its recording, also what it cost."""
     told = _TELLERS[found.kind](rec, found)
-    told = replace(told, sentence=told.sentence[:1].upper() + told.sentence[1:])
+    remarks = (*filter(None, [found.looked]), *told.remarks)
+    told = replace(told, sentence=told.sentence[:1].upper() + told.sentence[1:], remarks=remarks)
     event = rec.found.get(found.id) if rec else None
     return told if rec is None or event is None else replace(told, spent=str(rec.spent_for(event)))
 
