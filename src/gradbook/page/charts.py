@@ -23,7 +23,7 @@ _LEAST = 1e-5
 
 @dataclass(frozen=True)
 class Series:
-    """Marks of one kind, or a line: `kind` is its colour, `told` what each mark says, `spans` their intervals (along x where there are rows)."""
+    """Marks of one kind, or a line: `kind` is its colour, `told` what each mark says, `spans` their intervals (across rows along x)."""
 
     name: str
     kind: str
@@ -119,7 +119,7 @@ def _placed(chart: Chart) -> tuple[list[tuple[Series, float, int]], set[int]]:
 def _key(chart: Chart) -> Iterator[Markup]:
     for each, x, row in _placed(chart)[0]:
         y = 14.0 + 18 * row
-        yield from _stroke(each, f"M{x:.1f} {y:.1f}h16") if each.form in _LINES else [_sign(x + 8, y, each)]
+        yield from _stroke(each, f"M{x:.1f} {y:.1f}h16") if each.form in _LINES else [sign(x + 8, y, each)]
         yield text(x + 21, y + 4, each.name)
 
 
@@ -167,7 +167,7 @@ def _drawn(each: Series, x: Callable[[float], float], y: Callable[[float], float
         yield line(*ends, each.kind, 2.0) if math.isfinite(low) and math.isfinite(high) else Markup("")
     told = each.told or ("",) * len(each.points)
     for (at, value), words in zip(each.points, told, strict=True):
-        yield _sign(x(at), y(value), each, words)
+        yield sign(x(at), y(value), each, words)
 
 
 def _stroke(each: Series, path: str) -> Iterator[Markup]:
@@ -176,12 +176,17 @@ def _stroke(each: Series, path: str) -> Iterator[Markup]:
     yield tag("path", d=path, fill="none", stroke_dasharray=dashes, **look)
 
 
-def _sign(x: float, y: float, each: Series, words: str = "") -> Markup:
+def sign(x: float, y: float, each: Series, words: str = "") -> Markup:
+    """One mark of a series, which `words` open from."""
     size = _SIZES[each.form]
     if each.form in ("ring", "dot"):
         return mark(x, y, each.kind, size, words, full=each.form == "dot")
     look = {"class_": f"gb-{each.kind}{' gb-full' * (each.form == 'diamond')}", "stroke": COLOURS[each.kind], "stroke_width": 2}
-    ways = [(-size, 0), (0, -size), (size, 0), (0, size)] if each.form == "diamond" else [(-size, -size), (size, size), (-size, size), (size, -size)]
+    ways = (
+        [(-size, 0), (0, -size), (size, 0), (0, size)]
+        if each.form == "diamond"
+        else [(-size, -size), (size, size), (-size, size), (size, -size)]
+    )
     (a, b), (c, d), (e, f), (g, h) = ((x + dx, y + dy) for dx, dy in ways)
     path = f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}{'L' if each.form == 'diamond' else 'M'}{e:.1f} {f:.1f}L{g:.1f} {h:.1f}"
     fill = COLOURS[each.kind] if each.form == "diamond" else "none"

@@ -5,21 +5,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from gradbook import stats
-from gradbook.page.charts import Axis, Chart, Panel, Series
+from gradbook.page import charts
+from gradbook.page.charts import Axis, Chart, Form, Panel, Series
+from gradbook.page.svg import COLOURS, line, svg, tag, text
 
 if TYPE_CHECKING:
     from gradbook.studies import Result, Study
+    from gradbook.studies.verdicts import Verdict
+    from gradbook.tell.study import VerdictView
 
 KINDS = ("arms", "training", "candidates", "p")
-VERDICTS = {"holds": ("good", "dot"), "does not hold": ("bad", "diamond"), "cannot tell": ("before", "ring")}
+VERDICTS: dict[str, tuple[str, Form]] = {"holds": ("good", "dot"), "does not hold": ("bad", "diamond"), "cannot tell": ("before", "ring")}
 """Colour and form of each verdict."""
+_WIDE = 230
 
 
-def chart(study: "Study", kind: str) -> Chart:
-    """The chart of a kind, one of KINDS."""
-    made: Chart = {"arms": arms, "training": training, "candidates": candidates, "p": p}[kind](study)
-    return made
+def chart(study: "Study", kind: str, judged: "Sequence[Verdict] | None" = None) -> Chart:
+    """The chart of a kind, one of KINDS; `judged` where that is known already."""
+    if kind in ("arms", "training"):
+        return arms(study) if kind == "arms" else training(study)
+    judged = study.judged() if judged is None else judged
+    return candidates(study, judged) if kind == "candidates" else p(study, judged)
 
 
 def arms(study: "Study", notes: Sequence[str] = (), empty: bool = False) -> Chart:
@@ -33,7 +42,9 @@ def arms(study: "Study", notes: Sequence[str] = (), empty: bool = False) -> Char
     places = list(cells(study))
     found = {cell: {arm: _ends(study, (*cell, arm)) for arm in study.design.arms} for cell, _ in places}
     seeds = {cell: _seeds(study, cell) for cell, _ in places}
-    values = [value for by_arm in found.values() for ends in by_arm.values() for _, value in ends] + [s for s in seeds.values() if s is not None]
+    values = [value for by_arm in found.values() for ends in by_arm.values() for _, value in ends] + [
+        s for s in seeds.values() if s is not None
+    ]
     if not values and not empty:
         return Chart("Accuracy on the test split by arm", (), Axis("", 0, 1), Axis("", 0, 1))
     names, panels = tuple(map(_flat, study.design.arms)), []
@@ -88,10 +99,10 @@ def training(study: "Study") -> Chart:
     return Chart("Training", tuple(panels), Axis("batches", 1, max(2, deepest), "count"), Axis("right", 0, 1))
 
 
-def candidates(study: "Study") -> Chart:
+def candidates(study: "Study", judged: "Sequence[Verdict]") -> Chart:
     """What trials ended with over how many candidates there were to choose from, with the trend and Kendall's τ."""
     panels, values, doses = [], list[float](), list[float]()
-    for one in study.judged():
+    for one in judged:
         found, h = one.found, one.found.hypothesis
         if not h.doses:
             continue
@@ -115,12 +126,12 @@ def candidates(study: "Study") -> Chart:
     return Chart("Candidates against accuracy on the test split", tuple(panels), axis, Axis("", *_range(values)), nothing)
 
 
-def p(study: "Study") -> Chart:
+def p(study: "Study", judged: "Sequence[Verdict]") -> Chart:
     """The corrected p of each comparison on a logarithmic scale, with alpha; the form of a mark says the verdict."""
     alpha = study.registered.alpha
     panels, least = [], alpha
     for cell, where in cells(study):
-        found = [one.found for one in study.judged() if (one.task, one.model) == cell and not math.isnan(one.found.corrected)]
+        found = [one.found for one in judged if (one.task, one.model) == cell and not math.isnan(one.found.corrected)]
         if not found:
             continue
         least = min([least, *(each.corrected for each in found), *(each.corrected_against for each in found)])
@@ -129,18 +140,46 @@ def p(study: "Study") -> Chart:
             Series(
                 word,
                 kind,
-                form,  # type: ignore[arg-type]
+                form,
                 tuple((each.corrected, float(row)) for row, each in enumerate(found) if each.verdict == word),
-                tuple(f"{_flat(name)}: corrected p = {each.corrected:.2g}" for name, each in zip(rows, found, strict=True) if each.verdict == word),
+                tuple(
+                    f"{_flat(name)}: corrected p = {each.corrected:.2g}"
+                    for name, each in zip(rows, found, strict=True)
+                    if each.verdict == word
+                ),
             )
             for word, (kind, form) in VERDICTS.items()
         ]
-        said = tuple(f"{_flat(name)}: corrected p against it = {each.corrected_against:.2g}" for name, each in zip(rows, found, strict=True))
+        said = tuple(
+            f"{_flat(name)}: corrected p against it = {each.corrected_against:.2g}" for name, each in zip(rows, found, strict=True)
+        )
         against = Series("p against it", "rerun", "cross", tuple((each.corrected_against, float(n)) for n, each in enumerate(found)), said)
         limit = Series(f"alpha = {alpha:g}", "after", "dash", ((alpha, -0.5), (alpha, len(rows) - 0.5)))
         panels.append(Panel(where, (limit, against, *series), rows))
     axis = Axis("corrected p", 10.0 ** math.floor(math.log10(max(least, 1e-5)) - 1e-9), 1.25, "p")
     return Chart("p by comparison", tuple(panels), axis, Axis("", 0, 1), "Nothing can be compared so far.")
+
+
+def interval(row: "VerdictView", reach: float) -> Markup:
+    """An effect in points about zero with its interval, the margin as a band; the form of its mark says the verdict."""
+    if math.isnan(row.value):
+        return Markup("")
+    kind, form = VERDICTS[row.verdict]
+
+    def x(share: float) -> float:
+        return 8 + (min(max(share / reach, -1.0), 1.0) + 1) / 2 * (_WIDE - 16)
+
+    band = {"class_": "gb-band", "fill": COLOURS["band"], "fill_opacity": 0.18}
+    parts = [tag("rect", x=x(-row.margin), y=1.0, width=x(row.margin) - x(-row.margin), height=22.0, **band)]
+    parts += [line(x(at), 1, x(at), 23, "rule") for at in (-reach, 0.0, reach)]
+    parts += [
+        text(x(at), 35, f"{100 * at:+.0f}".replace("-", "−") if at else "0", who)
+        for at, who in ((-reach, "start"), (0.0, "middle"), (reach, "end"))
+    ]
+    parts.append(line(x(row.low), 12, x(row.high), 12, kind, 2.0, None if math.isfinite(row.low) and math.isfinite(row.high) else 0.35))
+    sign = Series("", kind, form, ())
+    parts.append(charts.sign(x(row.value), 12, sign, row.effect.text))
+    return svg(_WIDE, 39, f"{row.name}: {row.effect.text}, {row.effect.interval}; margin {100 * row.margin:g} points", parts)
 
 
 # --- what is drawn -----------------------------------------------------------------------------------------------------------
