@@ -89,8 +89,10 @@ def training(study: "Study") -> Chart:
             series: list[Series] = []
             for name, kind in (("right", "before"), ("validation", "after")):
                 label = {"right": "of the minibatch", "validation": "on validation"}[name]
-                lines = [[(point.batch, getattr(point, name)) for point in result.points] for result in trials]
-                lines = [[(float(x), float(y)) for x, y in each if y is not None] for each in lines]
+                lines = [
+                    [(float(point.batch), float(y)) for point in result.points if (y := getattr(point, name)) is not None]
+                    for result in trials
+                ]
                 if any(lines):
                     series.append(Series(f"a trial, {label}", kind, "thin", tuple(_broken(lines))))
                     series.append(Series(f"mean, {label}", kind, "line", tuple(_means(lines))))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +27,7 @@ _SIGNS: dict[PropertyVerdict, str] = {"holds": "●", "does not hold": "◆", "c
 class VerdictView:
     """A property with its verdict; `arms` are the names with the ids of their trials' tables, joined by `sign`.
 
-    `value`, `low`, `high` and `margin` are for a picture, nan where there are none; `trials` (task, model, arm, number) are those it stands on.
+    `value`, `low`, `high` and `margin` are for a picture, nan where there are none; `trials` (task, model, arm, number) are its ground.
     """
 
     id: str
@@ -58,15 +58,15 @@ class TrialView:
     place: tuple[str, str, str, int]
     number: int
     status: Literal["done", "failed", "waiting"]
-    test: str
-    validation: str
-    batches: str
-    calls: str
-    tokens: str
-    cost: str
-    seconds: str
-    error: str
     folder: str
+    test: str = NOTHING
+    validation: str = NOTHING
+    batches: str = NOTHING
+    calls: str = NOTHING
+    tokens: str = NOTHING
+    cost: str = NOTHING
+    seconds: str = NOTHING
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _verdicts(shown: "Study", judged: "Sequence[Verdict]", ids: dict[Any, str]) 
             low=found.low,
             high=found.high,
             margin=h.margin,
-            trials=tuple(map(tuple, one.trials)),
+            trials=tuple((*place,) for place in one.trials),
         )
     for n, row in enumerate(shown.probed(), start=number + 1):
         arms = ((row["arms"], ids[row["task"], row["model"], row["arms"]]),)
@@ -284,13 +284,20 @@ def _arms(shown: "Study", ids: dict[Any, str]) -> Iterator[ArmView]:
 
 
 def _trial(place: Any, result: Any, folder: str) -> TrialView:
-    if result is None:
-        return TrialView(tuple(place), place.trial, "waiting", *[NOTHING] * 7, "", folder)
-    ends = [f"{answered.accuracy:.1%}" if (answered := result.answers.get(f"end {split}")) else NOTHING for split in ("test", "validation")]
-    if result.status == "failed":
-        return TrialView(tuple(place), place.trial, "failed", *[NOTHING] * 7, result.error, folder)
-    batches = max((point.batch for point in result.points), default=0)
-    spent = f"{result.calls:,} ({result.paid:,} paid)" if result.paid < result.calls else f"{result.calls:,}"
-    tokens = f"{result.prompt_tokens + result.completion_tokens:,}"
-    cost = NOTHING if result.cost is None else f"{result.cost:,.4f}"
-    return TrialView(tuple(place), place.trial, "done", *ends, str(batches), spent, tokens, cost, duration(result.seconds), "", folder)
+    waits = TrialView(tuple(place), place.trial, "waiting", folder)
+    if result is None or result.status == "failed":
+        return waits if result is None else replace(waits, status="failed", error=result.error)
+    test, validation = (
+        f"{answered.accuracy:.1%}" if (answered := result.answers.get(f"end {split}")) else NOTHING for split in ("test", "validation")
+    )
+    return replace(
+        waits,
+        status="done",
+        test=test,
+        validation=validation,
+        batches=str(max((point.batch for point in result.points), default=0)),
+        calls=f"{result.calls:,} ({result.paid:,} paid)" if result.paid < result.calls else f"{result.calls:,}",
+        tokens=f"{result.prompt_tokens + result.completion_tokens:,}",
+        cost=NOTHING if result.cost is None else f"{result.cost:,.4f}",
+        seconds=duration(result.seconds),
+    )

@@ -60,8 +60,8 @@ def _models(study: "Study") -> Iterator[str]:
             by_spec.setdefault(spec.model_dump_json(), (spec, []))[1].append(role)
         for spec, played in by_spec.values():
             under = "" if name == spec.name else f", here called {name}"
-            role = "in all roles" if len(played) == len(roles) else f"as {' and '.join(played)}"
-            yield f"Model {role}: {spec.name} ({spec.kind}; {spec.identity}; {sampled(spec.sampling)}{under})."
+            part = "in all roles" if len(played) == len(roles) else f"as {' and '.join(played)}"
+            yield f"Model {part}: {spec.name} ({spec.kind}; {spec.identity}; {sampled(spec.sampling)}{under})."
 
 
 def _outcome(study: "Study") -> str:
@@ -95,8 +95,8 @@ def _tests(said: "Registration") -> str:
     return (
         f"Arms were compared by permutation t-tests{', ' if directed else ''}{' or '.join(directed)}, exact where there are at most "
         f"{DRAWS:,} arrangements and else with {DRAWS:,} drawn ones (fewer beyond 200 trials){paired}{trends}; equivalence by two one-"
-        f"sided permutation tests against the margin. P values were corrected by {correction} method within families, on each task and model for "
-        f"itself, at alpha = {said.alpha:g}."
+        f"sided permutation tests against the margin. P values were corrected by {correction} method within families, on each task and "
+        f"model for itself, at alpha = {said.alpha:g}."
     )
 
 
