@@ -23,7 +23,7 @@ from gradbook.stats import Correction, Hypothesis
 from gradbook.studies import planning, questions, store
 from gradbook.studies import verdicts as judging
 from gradbook.studies.arms import Arm
-from gradbook.studies.bars import Bars
+from gradbook.studies.bars import Bars, Live, watch
 from gradbook.studies.design import NAME, Design, Place, named, roles_of
 from gradbook.studies.questions import Registration
 from gradbook.studies.stated import read_file
@@ -204,7 +204,7 @@ class Study:
         for _ in range(20):  # a run that was stopped just now is still putting its things away
             if not is_free(self._folder, store.NAME):
                 await asyncio.sleep(0.1)
-        with self.store.writing(), Bars(self, todo()) as bars:
+        with self.store.writing(), watch(self, todo()) as bars:
             await asyncio.to_thread(self._restore, todo())
             here = self._all([[place] for place in todo()], self._starter(concurrency, bars), bars) if executor is None else None
             await background.here(here or self._on(executor, todo, share, bars))
@@ -218,7 +218,7 @@ class Study:
         """Run every trial that is not done, wait for it, and give the table of `trials()`; `options` are those of `arun`."""
         return background.run(self.arun(**options))
 
-    async def _all(self, lanes: list[list[Place]], start: Start, bars: Bars) -> None:
+    async def _all(self, lanes: list[list[Place]], start: Start, bars: Bars | Live) -> None:
         """Run all trials, those of a lane one after the other, and write down each as it ends."""
 
         async def one_after_the_other(lane: list[Place]) -> None:
@@ -229,7 +229,7 @@ class Study:
 
         await together(map(one_after_the_other, lanes))
 
-    def _starter(self, concurrency: int | None, bars: Bars) -> Start:
+    def _starter(self, concurrency: int | None, bars: Bars | Live) -> Start:
         room, connecting = asyncio.Semaphore(concurrency or self.at_once), asyncio.Lock()
 
         async def start(place: Place) -> Result:
@@ -244,7 +244,7 @@ class Study:
 
         return start
 
-    async def _on(self, executor: Any, todo: Callable[[], list[Place]], share: bool, bars: Bars) -> None:
+    async def _on(self, executor: Any, todo: Callable[[], list[Place]], share: bool, bars: Bars | Live) -> None:
         """Run all trials on an executor, or on as many of them as a function makes."""
         makes, broken = not isinstance(executor, Executor) and callable(executor), 0
         asked = set[Place]()
