@@ -46,9 +46,9 @@ class StudyBook(ipywidgets.VBox):
         self.stepper: Stepper | None = None
         """The workbench of the trial that is open."""
         self._at: dict[str, Any] | None = None
-        self._verdicts = Verdicts()
-        self._verdicts.on_msg(lambda _widget, message, _buffers: self.do(**message))
-        super().__init__([self._verdicts])
+        self.verdicts = Verdicts()
+        self.verdicts.on_msg(lambda _widget, message, _buffers: self.do(**message))
+        super().__init__([self.verdicts])
         self._view = tell.study(study)
         self._draw()
 
@@ -67,7 +67,7 @@ class StudyBook(ipywidgets.VBox):
                     self._view = tell.study(self.study)
         except GradbookError as error:
             said = str(error)
-        self._verdicts.seen = max(self._verdicts.seen, n)
+        self.verdicts.seen = max(self.verdicts.seen, n)
         self._draw(said)
 
     def show(self, task: str, model: str, arm: str, trial: int) -> None:
@@ -82,12 +82,12 @@ class StudyBook(ipywidgets.VBox):
         self._put_away()
         self.stepper = Stepper(recording)
         self._at = {"at": f"{found[0].id} {trial}", "number": trial, "arm": arm, "where": found[0].where, "folder": found[1].folder}
-        self.children = [self._verdicts, self.stepper]
+        self.children = [self.verdicts, self.stepper]
         self._draw()
 
     def back(self) -> None:
         """Show the verdicts again."""
-        self.children = [self._verdicts]
+        self.children = [self.verdicts]
         self._put_away()
         self._draw()
 
@@ -98,7 +98,7 @@ class StudyBook(ipywidgets.VBox):
         self.stepper = self._at = None
 
     def _draw(self, said: str = "") -> None:
-        view, at = self._view, self._verdicts
+        view, at = self._view, self.verdicts
         with at.hold_sync():
             at.head = page.render("study_head", study=view, trial=self._at)
             at.message = page.render("message", text=said, wrong=True)
