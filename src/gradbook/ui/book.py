@@ -8,7 +8,7 @@ import ipywidgets
 from traitlets import Int, Unicode
 
 from gradbook import page, tell
-from gradbook.errors import GradbookError
+from gradbook.errors import GradbookError, StudyError
 from gradbook.recording import Recording
 from gradbook.ui.stepper import Stepper
 
@@ -55,33 +55,38 @@ class StudyBook(ipywidgets.VBox):
     def do(self, do: str, n: int = 0, **how: Any) -> None:
         """Do what the page asks for, as a click there would: "open" a row, open a "trial", go "back", read "again"."""
         said = ""
-        try:
-            match do:
-                case "open":
-                    self.row = None if how["row"] == self.row else how["row"]
-                case "trial":
-                    self.show(*how["place"])
-                case "back":
-                    self.back()
-                case "again":
-                    self._view = tell.study(self.study)
-        except GradbookError as error:
-            said = str(error)
-        self.verdicts.seen = max(self.verdicts.seen, n)
-        self._draw(said)
+        with self.verdicts.hold_sync():
+            try:
+                match do:
+                    case "open":
+                        self.row = None if how["row"] == self.row else how["row"]
+                    case "trial":
+                        self.show(*how["place"])
+                    case "back":
+                        self.back()
+                    case "again":
+                        self._view = tell.study(self.study)
+            except GradbookError as error:
+                said = str(error)
+            self.verdicts.seen = max(self.verdicts.seen, n)
+            self._draw(said)
 
     def show(self, task: str, model: str, arm: str, trial: int) -> None:
         """Show the workbench of a trial in place of the verdicts.
 
         Raises:
             CaseError: it has not begun, or its case cannot be read.
+            StudyError: there is no such trial.
         """
         place = (task, model, arm, trial)
-        found = next((each, it) for each in self._view.arms for it in each.trials if it.place == place)
-        recording = Recording(self.study.path / found[1].folder, self.study.design.tasks[task])
+        found = next(((each, it) for each in self._view.arms for it in each.trials if it.place == place), None)
+        if found is None:
+            raise StudyError(f"{self.study.path} has no trial {trial} of {arm!r} on {task!r} with {model!r}")
+        shown, it = found
+        recording = Recording(self.study.path / it.folder, self.study.design.tasks[task])
         self._put_away()
         self.stepper = Stepper(recording)
-        self._at = {"at": f"{found[0].id} {trial}", "number": trial, "arm": arm, "where": found[0].where, "folder": found[1].folder}
+        self._at = {"at": f"{shown.id} {trial}", "number": trial, "arm": arm, "where": shown.where, "folder": it.folder}
         self.children = [self.verdicts, self.stepper]
         self._draw()
 
