@@ -1,5 +1,6 @@
 """Progress of a running study, with the time left by arm: bars in a terminal, in a notebook a picture of what trials ended with so far."""
 
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -103,8 +104,9 @@ class Live(ExitStack):
     def _draw(self, last: bool = False) -> None:
         began = time.monotonic()
         if last or began >= self._next:
-            self._shown.update(self._html(self.html()))
-            self._next = began + max(_OFTEN, 20 * (time.monotonic() - began))  # of many trials a picture takes a while
+            with contextlib.suppress(Exception):  # a picture that cannot be drawn or sent must not fail a trial
+                self._shown.update(self._html(self.html()))
+            self._next = time.monotonic() + max(_OFTEN, 20 * (time.monotonic() - began))  # of many trials a picture takes a while
 
     def html(self) -> str:
         """The picture as it is now."""
