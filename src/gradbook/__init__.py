@@ -19,7 +19,7 @@ from gradbook.studies import Study, audit
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
-    from gradbook.ui import Stepper
+    from gradbook.ui import Stepper, StudyBook
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Recording",
     "Stepper",
     "Study",
+    "StudyBook",
     "Task",
     "Templates",
     "audit",
@@ -47,8 +48,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Stepper":  # widgets and plots take a second to import, which a script need not wait for
-        from gradbook.ui import Stepper
+    if name in ("Stepper", "StudyBook"):  # widgets and plots take a second to import, which a script need not wait for
+        from gradbook import ui
 
-        return Stepper
+        return getattr(ui, name)
     raise AttributeError(f"module 'gradbook' has no attribute {name!r}")

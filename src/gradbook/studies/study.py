@@ -5,24 +5,25 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 from pydantic import ValidationError
 
-from gradbook import background
+from gradbook import background, displays, export
 from gradbook.errors import StudyError
 from gradbook.files import Folder
 from gradbook.loop import Method
 from gradbook.loop.stages import together
 from gradbook.models import Model
 from gradbook.models.spec import ModelSpec
+from gradbook.page import charts, study_figures
 from gradbook.records import Role
 from gradbook.stats import Correction, Hypothesis
 from gradbook.studies import planning, questions, store
 from gradbook.studies import verdicts as judging
 from gradbook.studies.arms import Arm
-from gradbook.studies.bars import Bars
+from gradbook.studies.bars import Bars, Live, watch
 from gradbook.studies.design import NAME, Design, Place, named, roles_of
 from gradbook.studies.inspect_logs import inspect_logs
 from gradbook.studies.questions import Registration
@@ -30,6 +31,10 @@ from gradbook.studies.stated import read_file
 from gradbook.studies.trial import Job, Result, Trial, is_free, restore, run_trial
 from gradbook.tasks import Task
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Figure = Literal["arms", "training", "candidates", "p"]
 _BREAKS = 3  # executors that may break one after the other without a trial done between
 Start = Callable[[Place], Awaitable[Result]]
 
@@ -200,7 +205,7 @@ class Study:
         for _ in range(20):  # a run that was stopped just now is still putting its things away
             if not is_free(self._folder, store.NAME):
                 await asyncio.sleep(0.1)
-        with self.store.writing(), Bars(self, todo()) as bars:
+        with self.store.writing(), watch(self, todo()) as bars:
             await asyncio.to_thread(self._restore, todo())
             here = self._all([[place] for place in todo()], self._starter(concurrency, bars), bars) if executor is None else None
             await background.here(here or self._on(executor, todo, share, bars))
@@ -214,7 +219,7 @@ class Study:
         """Run every trial that is not done, wait for it, and give the table of `trials()`; `options` are those of `arun`."""
         return background.run(self.arun(**options))
 
-    async def _all(self, lanes: list[list[Place]], start: Start, bars: Bars) -> None:
+    async def _all(self, lanes: list[list[Place]], start: Start, bars: Bars | Live) -> None:
         """Run all trials, those of a lane one after the other, and write down each as it ends."""
 
         async def one_after_the_other(lane: list[Place]) -> None:
@@ -225,7 +230,7 @@ class Study:
 
         await together(map(one_after_the_other, lanes))
 
-    def _starter(self, concurrency: int | None, bars: Bars) -> Start:
+    def _starter(self, concurrency: int | None, bars: Bars | Live) -> Start:
         room, connecting = asyncio.Semaphore(concurrency or self.at_once), asyncio.Lock()
 
         async def start(place: Place) -> Result:
@@ -240,7 +245,7 @@ class Study:
 
         return start
 
-    async def _on(self, executor: Any, todo: Callable[[], list[Place]], share: bool, bars: Bars) -> None:
+    async def _on(self, executor: Any, todo: Callable[[], list[Place]], share: bool, bars: Bars | Live) -> None:
         """Run all trials on an executor, or on as many of them as a function makes."""
         makes, broken = not isinstance(executor, Executor) and callable(executor), 0
         asked = set[Place]()
@@ -327,37 +332,50 @@ class Study:
     trials, scores, points = store.trials, store.scores, store.points
     inspect_logs = inspect_logs
     judged, verdicts, optimism, changes = judging.judged, judging.verdicts, judging.optimism, judging.changes
+    probed = judging.probed
 
     def failures(self) -> pd.DataFrame:
         """The trials that failed and were not run again since, with what went wrong; see `trials`."""
         table = self.trials()
         return table[table["status"] == "failed"][["task", "model", "arm", "trial", "error", "path"]].reset_index(drop=True)
 
-    def export(self, path: str | Path, table: Literal["trials", "scores", "points"] = "trials") -> Path:
-        """Write one of the tables, as the ending of the path says: .csv, .parquet or .jsonl; returns the path.
+    def figure(self, kind: Figure = "arms") -> "go.Figure":
+        """A Plotly figure of the study, to explore; `export` writes the same as SVG or PNG.
+
+        Args:
+            kind: "arms", what trials ended with by arm, with the seed prompt as a line; "training", curves over the batches;
+                "candidates", their number against accuracy, with Kendall's τ; "p", the corrected p of each comparison.
 
         Raises:
-            StudyError: another ending, no such table, or the file cannot be written.
+            StudyError: there is no such figure.
         """
-        file = Path(path).expanduser().absolute()
-        if table not in ("trials", "scores", "points"):
-            raise StudyError(f"there is no table {table!r}; there are trials, scores and points")
-        frame: pd.DataFrame = getattr(self, table)()
-        try:
-            match file.suffix:
-                case ".csv":
-                    frame.to_csv(file, index=False)
-                case ".jsonl":
-                    frame.to_json(file, orient="records", lines=True, force_ascii=False)
-                case ".parquet":
-                    frame.to_parquet(file, index=False)
-                case _:
-                    raise StudyError(f"{file} should end in .csv, .parquet or .jsonl")
-        except ImportError:
-            raise StudyError('Parquet needs pyarrow: pip install "gradbook[files]"') from None
-        except OSError as error:
-            raise StudyError(f"{file} cannot be written: {(error.strerror or str(error)).lower()}") from None
-        return file
+        return charts.explore(self._chart(kind))
+
+    def _chart(self, kind: str) -> charts.Chart:
+        if kind not in study_figures.KINDS:
+            raise StudyError(f"there is no figure {kind!r}; there are {', '.join(study_figures.KINDS)}")
+        return study_figures.chart(self, kind)
+
+    def export(self, path: str | Path, table: Literal["trials", "scores", "points"] = "trials", figure: Figure = "arms") -> Path:
+        """Write the study, a figure or a table, as the ending of the path says, and return the path.
+
+        .html is one page with verdicts, what was registered, figures, trials and a methods paragraph, .ipynb the same as a notebook;
+        .svg and .png are the `figure`, drawn without a browser; .csv, .parquet and .jsonl are the `table`.
+
+        Raises:
+            StudyError: another ending, no such table or figure, or a table cannot be written.
+            ExportError: a page or picture cannot be written.
+        """
+        match Path(path).suffix.lower():
+            case ".html" | ".ipynb":
+                return export.export_study(self, path)
+            case ".svg" | ".png":
+                return export.export_picture(charts.draw(self._chart(figure)), path)
+        return store.write(self, Path(path).expanduser().absolute(), table)
+
+    def _repr_html_(self) -> str:
+        """The verdicts, or how far the study is before there are any."""
+        return displays.html(self)
 
 
 def _spec(model: Any) -> ModelSpec:
