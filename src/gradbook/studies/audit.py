@@ -24,7 +24,7 @@ from gradbook.stats.looks import FIRST
 from gradbook.studies.arms import Arm
 from gradbook.studies.counting import trial_calls
 from gradbook.studies.design import NAME
-from gradbook.studies.questions import MARGIN, arm_of
+from gradbook.studies.questions import MARGIN, arm_of, standard
 from gradbook.studies.study import Study
 from gradbook.tasks import Task
 
@@ -99,7 +99,9 @@ def _study(folder: Path, task: Task, model: Any, budget: Budget, margin: float, 
         asked = Study(folder, models=model).design.tasks.get(task.name)
         return Study(folder, models=model, tasks=replace(task, test=task.test[: len(asked.test)]) if asked else task)
     chosen = choose(task, budget, model.spec if isinstance(model, Model) else model)
-    return Study(folder, tasks=chosen.task, models=model, arms=chosen.arms, trials=ROUNDS, margin=margin, looks=True, seed=seed)
+    asks = [h for h in standard(chosen.arms, chosen.task, margin) if h.arms[0] == MAIN and h.arms[1] in chosen.arms]
+    given = {"tasks": chosen.task, "models": model, "arms": chosen.arms, "trials": ROUNDS, "seed": seed}
+    return Study(folder, **given, hypotheses=asks, looks=True)
 
 
 def choose(task: Task, budget: Budget, model: ModelSpec) -> Choice:

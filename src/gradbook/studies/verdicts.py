@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float64]
 FIRST_COLUMNS = ["task", "model", "property", "arms", "n", "effect", "low", "high", "p", "corrected_p", "power", "verdict", "reason"]
+_LOOKING = 10_000  # arrangements that are drawn for each of many looks; 100,000 where there is one
 _RIGHT = ord(MARKS["right"])
 
 
@@ -40,9 +41,8 @@ def judged(study: "Study") -> list[Verdict]:
     found = []
     for task, model in ((task, model) for task in study.design.tasks for model in study.design.models):
         scores = scores_of(study, task, model, results)
-        rows = stats.properties(
-            scores, said.hypotheses, alpha=said.alpha, correction=said.correction, until="decided" if said.looks else None
-        )
+        looking: dict[str, Any] = {"until": "decided", "draws": _LOOKING} if said.looks else {}
+        rows = stats.properties(scores, said.hypotheses, alpha=said.alpha, correction=said.correction, **looking)
         for row in rows:
             arms = {arm_of(name) for name in row.hypothesis.arms}
             places = (Place(task, model, arm, n) for arm in arms for n in range(said.trials.get(arm, 0)))
@@ -91,8 +91,8 @@ def verdicts(study: "Study") -> pd.DataFrame:
     `reason`; then what else there is to say, as in `gradbook.stats.Property`. Probes that were run on a trial have a row each.
     """
     rows = [{"task": one.task, "model": one.model, **one.found.row()} for one in study.judged()] + list(probed(study))
-    frame = pd.DataFrame(rows, columns=None if rows else FIRST_COLUMNS)
-    return frame[[*FIRST_COLUMNS, *(name for name in frame if name not in FIRST_COLUMNS)]]
+    frame = pd.DataFrame(rows)
+    return frame.reindex(columns=[*FIRST_COLUMNS, *(name for name in frame if name not in FIRST_COLUMNS)])
 
 
 def probed(study: "Study") -> Iterator[dict[str, Any]]:
