@@ -14,10 +14,10 @@ import gradbook as gb
 from small import WORDS, small_task
 from stub import Stub
 
-EXAMPLES, LEAN, WORD, EASY = 12, 0.12, 0.1, 0.25
+EXAMPLES, LEAN, WORD, EASY = 12, 0.12, 0.15, 0.2
 CASES = {
-    "critiques, rewrites, answers, examples": (6, {}, {"critiques": 9, "rewrites": 3}),
-    "selections too, at random of two": (6, {"selection": "random", "candidates": 2}, {"critiques": 5, "rewrites": 3, "selections": 2}),
+    "critiques, rewrites, answers, examples": (20, {}, {"critiques": 9, "rewrites": 3}),
+    "selections too, at random of two": (16, {"selection": "random", "candidates": 2}, {"critiques": 6, "rewrites": 4, "selections": 3}),
 }
 """How many worlds, of which method, asked for how many draws."""
 

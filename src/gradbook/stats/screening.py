@@ -75,7 +75,8 @@ def screen(removed: ArrayLike, scores: ArrayLike, alpha: float = 0.05) -> tuple[
     leverage = np.diag(inverse)[1:]
     by_runs, answering, by_examples = max(of_runs, rest / n) * leverage, rest / n * leverage, fits[1:].var(1, ddof=1) / n
     variance = by_runs + np.maximum(by_examples - answering, 0)
-    worth, error = -fits[1:].mean(1), np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+    rounding = 1e-12 * max(float(np.abs(table).max()), 1.0)
+    worth, error = -fits[1:].mean(1), np.maximum(np.sqrt(variance), rounding)
     degrees = satterthwaite(variance, by_runs**2 / df + by_examples**2 / (n - 1))
     half, p = stdtrit(degrees, 1 - alpha / 2) * error, 2 * stdtr(degrees, -np.abs(worth) / error)
     return tuple(Worth(*map(float, found)) for found in zip(worth, worth - half, worth + half, p, strict=True))
