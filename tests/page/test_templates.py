@@ -30,7 +30,7 @@ ATTACKS = (
 )
 SAID = st.sampled_from([*ATTACKS, "", "plain words", "ü\n\nlines"])
 OURS = {"type", "class", "title", "tabindex", "style", "role", "open", "href", "selected", "disabled", "checked", "value", "min", "max"}
-KNOWN = OURS | {"name", "id", "for", "rows", "placeholder", "readonly", "spellcheck", "scope", "align"}
+KNOWN = OURS | {"name", "id", "for", "rows", "placeholder", "readonly", "spellcheck", "scope", "align", "colspan"}
 ROWS = [{"text": f"{split} {code}", "code": code, "split": split} for split in SPLITS for code in ATTACKS[:2]]
 COLUMNS = {"input": "text", "target": "code", "split": "split"}
 TASK = Task.from_frame(pd.DataFrame(ROWS), **COLUMNS, labels=list(ATTACKS[:2]), answer="label", seed_prompt="x", format_instruction="y")

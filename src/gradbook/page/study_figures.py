@@ -42,17 +42,16 @@ def arms(study: "Study", notes: Sequence[str] = (), empty: bool = False) -> Char
     places = list(cells(study))
     found = {cell: {arm: _ends(study, (*cell, arm)) for arm in study.design.arms} for cell, _ in places}
     seeds = {cell: _seeds(study, cell) for cell, _ in places}
-    values = [value for by_arm in found.values() for ends in by_arm.values() for _, value in ends] + [
-        s for s in seeds.values() if s is not None
-    ]
-    if not values and not empty:
-        return Chart("Accuracy on the test split by arm", (), Axis("", 0, 1), Axis("", 0, 1))
-    names, panels = tuple(map(_flat, study.design.arms)), []
-    for n, (cell, title) in enumerate(places):
-        series = [*_arms(found[cell]), *_seed(seeds[cell], len(names))]
-        panels.append(Panel(title, tuple(series), names, tuple(notes[n * len(names) : (n + 1) * len(names)])))
-    axis = Axis("accuracy on the test split", *_range(values))
-    return Chart("Accuracy on the test split by arm", tuple(panels), axis, Axis("", 0, 1))
+    title, names, panels = "Accuracy on the test split by arm", tuple(map(_flat, study.design.arms)), []
+    if not empty and not any(ends for by_arm in found.values() for ends in by_arm.values()):
+        return Chart(title, (), Axis("", 0, 1), Axis("", 0, 1))
+    for n, (cell, where) in enumerate(places):
+        series = (*_arms(found[cell]), *_seed(seeds[cell], len(names)))
+        panels.append(Panel(where, series, names, tuple(notes[n * len(names) : (n + 1) * len(names)])))
+    drawn = [each for panel in panels for each in panel.series]
+    edges = [edge for each in drawn for span in each.spans for edge in span if not math.isnan(edge)]
+    axis = Axis("accuracy on the test split", *_range([x for each in drawn for x, _ in each.points] + edges))
+    return Chart(title, tuple(panels), axis, Axis("", 0, 1))
 
 
 def _arms(found: dict[str, list[tuple[int, float]]]) -> Iterator[Series]:

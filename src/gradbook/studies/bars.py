@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from gradbook import page
 from gradbook.costs import duration
-from gradbook.page import charts, study_figures
 from gradbook.studies.design import Place
 from gradbook.studies.trial import Result
 
@@ -110,6 +108,9 @@ class Live(ExitStack):
 
     def html(self) -> str:
         """The picture as it is now."""
+        from gradbook import page  # templates are loaded where something is shown
+        from gradbook.page import charts, study_figures
+
         study, results = self._study, self._study.store.results()
         notes = [self._counted(places, results) for places in self._cells.values()]
         chart = study_figures.arms(study, notes, empty=True)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from gradbook import background, displays, export
+from gradbook import background, displays
 from gradbook.errors import StudyError
 from gradbook.files import Folder
 from gradbook.loop import Method
 from gradbook.loop.stages import together
 from gradbook.models import Model
 from gradbook.models.spec import ModelSpec
-from gradbook.page import charts, study_figures
 from gradbook.records import Role
 from gradbook.stats import Correction, Hypothesis
 from gradbook.studies import planning, questions, store
@@ -33,6 +32,8 @@ from gradbook.tasks import Task
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from gradbook.page import charts
 
 Figure = Literal["arms", "training", "candidates", "p"]
 _BREAKS = 3  # executors that may break one after the other without a trial done between
@@ -349,9 +350,13 @@ class Study:
         Raises:
             StudyError: there is no such figure.
         """
+        from gradbook.page import charts
+
         return charts.explore(self._chart(kind))
 
-    def _chart(self, kind: str) -> charts.Chart:
+    def _chart(self, kind: str) -> "charts.Chart":
+        from gradbook.page import study_figures  # pages and pictures take a while to import, which a script need not wait for
+
         if kind not in study_figures.KINDS:
             raise StudyError(f"there is no figure {kind!r}; there are {', '.join(study_figures.KINDS)}")
         return study_figures.chart(self, kind)
@@ -366,6 +371,9 @@ class Study:
             StudyError: another ending, no such table or figure, or a table cannot be written.
             ExportError: a page or picture cannot be written.
         """
+        from gradbook import export
+        from gradbook.page import charts
+
         match Path(path).suffix.lower():
             case ".html" | ".ipynb":
                 return export.export_study(self, path)

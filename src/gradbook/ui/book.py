@@ -107,8 +107,9 @@ class StudyBook(ipywidgets.VBox):
         with at.hold_sync():
             at.head = page.render("study_head", study=view, trial=self._at)
             at.message = page.render("message", text=said, wrong=True)
-            ids = {id for _, id in view.verdicts[self.row].arms} if self.row is not None else set()
-            opened = [arm for arm in view.arms if arm.id in ids]
+            arms = {arm.id: arm for arm in view.arms}
+            ids = dict.fromkeys(id for _, id in view.verdicts[self.row].arms) if self.row is not None else ()
+            opened = [arms[id] for id in ids]  # in the order of the comparison
             told = {"study": view, "bench": self, "plain": False, "opened": opened}
             at.verdicts = "" if self._at else page.render("study_verdicts", **told)
 
