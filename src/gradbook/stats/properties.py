@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -149,7 +150,7 @@ def properties(
             for k, table in enumerate(tables)
             if (k not in judged or judged[k].verdict == "cannot tell") and (not look or look <= len(table[0])) and _enough(table)
         ]
-        tests = {k: _test(hypotheses[k], [arm[:look] for arm in tables[k]], draws, seed) for k in due}
+        tests = {k: _test(hypotheses[k], tuple(tuple(arm[:look].mean(1).tolist()) for arm in tables[k]), draws, seed) for k in due}
         judged |= families.judge({k: (hypotheses[k], tests[k]) for k in due}, look)
     return tuple(_property(h, _finished(h, arms), tables[k], judged.get(k)) for k, h in enumerate(hypotheses))
 
@@ -283,8 +284,8 @@ def _enough(table: list[Array]) -> bool:
     return min(map(len, table)) >= 2
 
 
-def _test(h: Hypothesis, table: list[Array], draws: int, seed: int) -> _Test:
-    means = [arm.mean(1) for arm in table]
+@lru_cache(maxsize=512)  # who looks after every trial goes through all earlier looks again
+def _test(h: Hypothesis, means: tuple[tuple[float, ...], ...], draws: int, seed: int) -> _Test:
     found = permutation_test(means, h.doses or (1.0, 0.0), paired=h.paired, draws=draws, seed=seed)
     tau = kendall(means, h.doses, draws=draws, seed=seed) if h.doses else None
     above, below = (tau.above, tau.below) if tau else (found.above(), found.below())
