@@ -16,8 +16,8 @@ from stub import Stub
 
 EXAMPLES, LEAN, WORD, EASY = 12, 0.12, 0.15, 0.2
 CASES = {
-    "critiques, rewrites, answers, examples": (20, {}, {"critiques": 9, "rewrites": 3}),
-    "selections too, at random of two": (16, {"selection": "random", "candidates": 2}, {"critiques": 6, "rewrites": 4, "selections": 3}),
+    "critiques, rewrites, answers, examples": (30, {}, {"critiques": 9, "rewrites": 3}),
+    "selections too, at random of two": (32, {"selection": "random", "candidates": 2}, {"critiques": 6, "rewrites": 4, "selections": 3}),
 }
 """How many worlds, of which method, asked for how many draws."""
 
