@@ -1,6 +1,6 @@
 """What every finding has."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 from scipy.special import ndtri
@@ -8,6 +8,7 @@ from scipy.special import ndtri
 from gradbook import displays
 from gradbook.costs import Calls, Plan, answers, plan, run_again, times
 from gradbook.records import Record, SplitName
+from gradbook.stats import PropertyVerdict as Property
 from gradbook.stats.looks import share_of_look
 
 __all__ = ["ALPHA", "Calls", "Finding", "Plan", "Property", "answers", "plan", "run_again", "times"]
@@ -15,8 +16,6 @@ __all__ = ["ALPHA", "Calls", "Finding", "Plan", "Property", "answers", "plan", "
 ALPHA = 0.05
 """How often a finding may be wrong, over all looks at it."""
 MOST_LOOKS = 50
-Property = Literal["holds", "does not hold", "cannot tell"]
-"""What a probe can come to, as a word."""
 
 
 class Finding(Record):

@@ -352,7 +352,9 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
     test = judged.test
     first, last = (h.arms[0], h.arms[1]) if not h.doses else (h.arms[int(np.argmin(h.doses))], h.arms[int(np.argmax(h.doses))])
     pair = f"from {first} to {last}" if h.doses else f"{first} minus {last}"
-    said = f"{pair}: {_points(test.contrast.value)} points{_between(bounds)}" + (f", τ = {test.tau.value:.2f}" if test.tau else "")
+    said = f"{pair}: {_points(test.contrast.value)} points{_between(bounds)}" + (
+        f", τ = {test.tau.value:.2f}" if test.tau and not math.isnan(test.tau.value) else ""
+    )
     margin, p = f"±{100 * h.margin:g} points", f"corrected p = {judged.corrected:.2g}"
     against = f"corrected p = {judged.against:.2g}"
     if judged.verdict == "holds":
@@ -366,7 +368,7 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
     show = _trials(ahead.trials_to_show, f"would show {100 * h.shown:g} points in four cases of five")
     exclude = _trials(ahead.trials_to_exclude, f"would show equivalence within {margin} where nothing is there")
     none = "" if ahead.power != 0 else " With so few trials no p can be small enough."
-    return f"{said}, {p}: neither shown nor excluded.{none} {show}, {exclude}."
+    return f"{said}, {p}: neither shown nor excluded.{none} {show[0].upper()}{show[1:]}, {exclude}."
 
 
 def _beware(h: Hypothesis, means: Sequence[Array]) -> str:
@@ -377,7 +379,7 @@ def _beware(h: Hypothesis, means: Sequence[Array]) -> str:
 
 
 def _trials(count: int | None, would: str) -> str:
-    return f"{count} trials an arm {would}" if count else f"more trials alone would not do: none up to the most that is tried {would}"
+    return f"{count} trials an arm {would}" if count else f"no number of trials that is tried {would}"
 
 
 def _between(bounds: tuple[float, float]) -> str:
