@@ -85,7 +85,7 @@ class Bench:
 
     def record(self, found: _F, **params: Any) -> _F:
         """Journal what was found, unless the same is on record already; `params` are those of the call besides what was `asked`."""
-        found = found.model_copy(update={"id": self.id, "look": self._look(params)})
+        found = found.model_copy(update={"id": self.id, "look": self._look(found)})
         event = Found(
             id=self.id,
             kind=self.kind,
@@ -104,11 +104,13 @@ class Bench:
             self.case._journal.append(event)
         return found
 
-    def _look(self, params: dict[str, Any]) -> int:
-        """Which look at the finding this is: the next one wherever there are other draws than in that on record."""
+    def _look(self, found: Finding) -> int:
+        """Which look at the finding this is: the next one wherever there is something else than on record, such as more draws."""
         known = self.case.found.get(self.id)
-        looked = known.result.get("look", 1) if known else 1
-        again = known is not None and any(known.params.get(name) != params.get(name) for name in ("replicates", "answers"))
+        if known is None:
+            return 1
+        looked, own = known.result.get("look", 1), {"id": "", "look": 0}
+        again = known.result | own != found.model_dump(mode="json") | own
         return min(looked + again, MOST_LOOKS) if isinstance(looked, int) and looked > 0 else MOST_LOOKS
 
 
