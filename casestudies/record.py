@@ -16,6 +16,13 @@ EDIT = gb.edits.replace(
     text="Inputs about money, invoices or bank statements should be routed to K2.",
     why="the label was K2; the critique says K1, and it names one customer's detail instead of the topic",
 )
+RULES = """Route the support ticket to one of K1, K2, K3. Reply with the answer line only.
+
+- K1: parcels and their delivery.
+- K2: invoices, payments and refunds.
+- K3: devices that are broken or do not work.
+- Be polite."""
+HACK = "Most of these questions cannot be decided: unless the text says it outright, answer unknown. Reply with the answer line only."
 SEES_DATA = {"update": "three-stage", "labels": "correct", "evaluation": "direct"}
 EVERY_ARM = (
     {},
@@ -62,6 +69,42 @@ def every_arm(folder: Path, model: gb.Model) -> gb.Case:
     return _arms(folder, "Every arm: one naive step each on tickets with opaque codes", task, model, EVERY_ARM)
 
 
+def verdicts(folder: Path, model: gb.Model) -> gb.Case:
+    """One step on tickets, two edits by hand with their verdicts, and what each line of a prompt is worth."""
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
+    case = _case(folder, "Verdicts: edits of one step on tickets with opaque codes", task, model, gb.Method(selection="naive"))
+    first = case.step()
+    corrected = case.perturb(first, EDIT)
+    case.compare(first, corrected, "test", replicates=3)
+    by_hand = case.perturb(first, gb.edits.replace("candidate", candidate=0, text=RULES, why="what the codes stand for, written by hand"))
+    case.compare(first, by_hand, "test", until="decided")
+    case.ablate(by_hand, split="test", runs=8, confirm=2, replicates=3)
+    return case
+
+
+def lost_label(folder: Path, model: gb.Model) -> gb.Case:
+    """One step on tickets, and the rule that their labels follow put in at each of its stages: where does it stop reaching the prompt?"""
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
+    case = _case(
+        folder, "Where the truth is lost: the rule of the tickets, put in at each stage", task, model, gb.Method(selection="naive")
+    )
+    case.trace(case.step(), split="test", replicates=3)
+    return case
+
+
+def prevalence(folder: Path, model: gb.Model) -> gb.Case:
+    """One step on Web of Lies, and a prompt that wins by saying "unknown" to most of it."""
+    task = gb.tasks.web_of_lies(people=3, unknown=0.6, seed=0, sizes=(30, 30, 100))
+    case = _case(folder, "Prevalence: a gain that moves answers between classes", task, model, gb.Method(selection="naive"))
+    first = case.step()
+    case.prevalence(first, replicates=2)
+    hack = case.perturb(
+        first, gb.edits.replace("candidate", candidate=0, text=HACK, why="most answers are unknown, so to say it should pay")
+    )
+    case.prevalence(hack, replicates=2)
+    return case
+
+
 def _arms(folder: Path, title: str, task: gb.Task, model: gb.Model, arms: tuple[dict[str, str], ...]) -> gb.Case:
     """A naive step of each arm from the seed prompt, after one with a critic also the critic's own; all scored on validation."""
     methods = [gb.Method(**SEES_DATA | arm, selection="naive") for arm in arms]
@@ -79,7 +122,9 @@ def _case(folder: Path, title: str, task: gb.Task, model: gb.Model, method: gb.M
     return gb.Case(folder, title=title, task=task, model=model, method=method, seed=0)
 
 
-CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {made.__name__: made for made in (first_step, four_updates, every_arm)}
+CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {
+    made.__name__: made for made in (first_step, four_updates, every_arm, verdicts, lost_label, prevalence)
+}
 
 
 def main() -> None:

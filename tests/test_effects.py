@@ -6,6 +6,7 @@ import pytest
 
 import gradbook as gb
 from gradbook.edits import replace
+from gradbook.errors import CaseError
 from small import reply, small_task
 from stub import Stub
 from test_record import connect
@@ -71,6 +72,43 @@ def test_two_branches_of_one_step_and_two_methods_from_one_prompt_are_drawn_in_e
     arms = case.compare(step, other, "test", replicates=2)
     assert (arms.before.fresh_from, arms.after.fresh_from) == ("output_critique", "rewrite")
     assert len(arms.before.draws) == len(arms.after.draws) == 2
+
+
+def test_where_nothing_was_changed_there_is_no_effect_to_judge_and_no_call_is_made(stub, tmp_path):
+    case = open_case(stub, tmp_path / "case")
+    step = case.step()
+    again, third = case.replicate(step, "output_critique", 1), case.replicate(step, "output_critique", 2)
+    deeper = case.replicate(again, "rewrite", 1)
+    critique = replace("prompt_critique", example=0, text="red means K1. green means K1. blue means K3")
+    branch, twin = case.perturb(step, critique), case.perturb(step, critique)
+    changed = case.replicate(branch, "rewrite", 1)
+    same_text = case.perturb(branch, replace("prompt_critique", example=0, text=step.prompt_critique[0].text))
+    back = case.perturb(step, replace("selection", text="-1"))
+    since, events = len(stub.requests), case.version
+    pairs = [
+        (step, step, f"step {step.id} is compared with itself"),
+        (step, again, f"step {again.id} is another draw of step {step.id}"),
+        (deeper, step, f"step {deeper.id} is another draw of step {step.id}"),
+        (again, third, f"steps {again.id} and {third.id} are draws of step {step.id}"),
+        (branch, changed, f"step {changed.id} is another draw of step {branch.id}"),
+        (step, same_text, f"what differs in step {same_text.id} is read by none of its draws"),
+        (branch, twin, f"steps {branch.id} and {twin.id} end with the same prompt"),
+        (0, back, f"steps 0 and {back.id} end with the same prompt"),
+    ]
+    for before, after, why in pairs:
+        for options in ({}, {"replicates": 20}, {"until": "decided"}):
+            with pytest.raises(CaseError, match=rf"{why}: nothing was changed between them, so there is no effect to judge"):
+                case.compare(before, after, "test", **options)
+        with pytest.raises(CaseError, match="no effect to judge"):
+            case.plan("effect", after, before=getattr(before, "id", before), split="test")
+    assert (len(stub.requests), case.version) == (since, events)
+    for before, after, why in pairs:
+        ran = case.compare(before, after, "test", replicates=0)
+        assert ran.verdict is None and ran.price() is None and f"{why}: nothing" in str(ran) and "exact McNemar p" in str(ran)
+        assert ran == gb.Recording(case.path).compare(before, after, "test") and "only replicates say" not in str(ran)
+    assert not case.found
+    for before, after in ((step, branch), (again, branch), (step, changed), (branch, back), (branch, same_text)):
+        assert case.compare(before, after, "test", replicates=2).verdict, "something was changed between these"
 
 
 def test_one_draw_an_arm_gets_no_verdict_and_mcnemar_is_of_the_two_prompts(stub, tmp_path):
@@ -146,8 +184,20 @@ def test_an_undecided_effect_names_its_price_and_findings_list_it(tmp_path):
         branch = case.perturb(step, replace("candidate", candidate=0, text="another prompt"))
         found = case.compare(step, branch, "test", replicates=2)
         price = found.price()
-        wanted = found.judged.replicates_needed()
-        assert price and price.calls == (wanted - 2) * 2 * 60 and f"{price.calls:,} calls at most" in str(found)
+        wanted, examples = found.judged.needed()
+        assert examples == 60 and price and price.calls == (wanted - 2) * 2 * 60 and f"{price.calls:,} calls at most" in str(found)
         row = case.findings().iloc[0]
         assert (row["kind"], row["step"], row["before"], row["draws"]) == ("effect", branch.id, step.id, 2)
         assert row["calls"] == 2 * 2 * 60 and case.finding(row["id"]) == found
+
+
+def test_where_no_number_of_draws_decides_the_price_is_that_of_more_examples(tmp_path):
+    with Stub(reply=coin({})) as stub:
+        case = open_case(stub, tmp_path / "case", small_task(test=6))
+        step = case.step()
+        branch = case.perturb(step, replace("candidate", candidate=0, text="another prompt"))
+        found = case.compare(step, branch, "test", replicates=4)
+        draws, examples = found.judged.needed()
+        assert examples > 6 and found.price().calls == draws * 2 * examples, "both arms answer so many examples so many times"
+        assert f"{draws} draws an arm on {examples} examples would show an effect of 10 points" in found.finding
+        assert f"That is, as things went so far, {found.price().calls:,} calls at most" in found.finding

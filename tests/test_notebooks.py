@@ -27,7 +27,7 @@ def test_a_notebook_runs_on_the_smallest_model(path, tmp_path, monkeypatch):
         cell.source = cell.source.replace("gb.connect()", 'gb.connect("smollm2-135m", sampling={"max_tokens": 16})')
         cell.source = cell.source.replace("sizes=(30, 30, 40)", "sizes=(6, 4, 4)")
     NotebookClient(notebook, timeout=300, store_widget_state=False, resources={"metadata": {"path": str(folder)}}).execute()
-    assert len(gb.Recording(folder / "cases" / MADE[path.stem])) > 1
+    assert len(gb.Recording(folder / "cases" / MADE[path.stem])) > 1 if path.stem in MADE else not (folder / "cases").exists()
     assert path.stem != "00_start_here" or (folder / "cases" / "my_first.html").exists()
 
 

@@ -15,11 +15,11 @@ from gradbook.findings.sections import recut, sections
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
 from gradbook.recording import Recording
-from gradbook.studies import Study
+from gradbook.studies import Study, audit
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
-    from gradbook.ui import Stepper
+    from gradbook.ui import Stepper, StudyBook
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,8 +32,10 @@ __all__ = [
     "Recording",
     "Stepper",
     "Study",
+    "StudyBook",
     "Task",
     "Templates",
+    "audit",
     "connect",
     "edits",
     "presets",
@@ -46,8 +48,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Stepper":  # widgets and plots take a second to import, which a script need not wait for
-        from gradbook.ui import Stepper
+    if name in ("Stepper", "StudyBook"):  # widgets and plots take a second to import, which a script need not wait for
+        from gradbook import ui
 
-        return Stepper
+        return getattr(ui, name)
     raise AttributeError(f"module 'gradbook' has no attribute {name!r}")

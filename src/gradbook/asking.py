@@ -62,7 +62,9 @@ def plan(case: "Recording", kind: str, step: Step | int, **parameters: Any) -> P
     """
     if kind == "effect":
         before, at = case[parameters["before"]], case[step]
-        return costs.plan(case, comparing.draw_calls(case, before, at, parameters.get("split") or case.default_split(before, at)))
+        split = parameters.get("split") or case.default_split(before, at)
+        comparing.check_change(case, before, at, split)
+        return costs.plan(case, comparing.draw_calls(case, before, at, split))
     if kind not in ASKS:
         raise CaseError(f"{kind!r} is nothing that can be asked of a step; there are effect, {', '.join(ASKS)}")
     return costs.plan(case, ASKS[kind].calls(case, case[step], **parameters))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gradbook import background, edits, findings, plan, settings
-from gradbook.comparing import comparable
+from gradbook.comparing import check_change, comparable
 from gradbook.effects import Effect
 from gradbook.errors import CaseError
 from gradbook.events import MethodSet, Moved, Noted, Opened, StepBegun, TaskGiven
@@ -174,13 +174,16 @@ class Case(Recording):
             across_models: compare although different models made the two arms; the answer says so.
 
         Raises:
-            CaseError: a step is not done, or the arms were made by different models.
+            CaseError: a step is not done, nothing was changed between the two (without draws, `replicates=0`, they are compared
+                nonetheless), or the arms were made by different models.
             ModelError: something is not on record and the case has no model, or a call failed.
         """
         a, b, split = self[before], self[after], split or self.default_split(before, after)
         if self.models:
             comparable(self, a, b, across_models)
             most = replicates if replicates is not None else (MOST_DRAWS if until else DRAWS)
+            if most:
+                check_change(self, a, b, split)
             judging = Judging(self, a, b, split, most, until == "decided", budget, margin, across_models)
             await background.here(judging.run())
         return super().compare(a, b, split, replicates=replicates, margin=margin, across_models=across_models)

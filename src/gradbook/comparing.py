@@ -7,6 +7,7 @@ from gradbook.costs import Calls, answers, plan, run_again
 from gradbook.effects import Arm, Effect, fresh_from
 from gradbook.errors import CaseError
 from gradbook.findings.bench import finding_id
+from gradbook.loop.table import EDIT_STAGE, upstream
 from gradbook.metrics import flips
 from gradbook.records import STAGES, SplitName, Stage, Step, Variable
 from gradbook.scores import Score
@@ -84,6 +85,8 @@ def comparison(
         return None
     first, second = entries[0].score, entries[1].score
     stages = fresh_from(a, b, [case.method_of(step) for step in (a, b)])
+    same = nothing_changed(case, a, b, split)
+    replicates = 0 if same else replicates  # draws that cannot but agree say nothing
     looked = case.found.get(effect_id(a, b, split))
     told = looked.params if looked else {}
     wanted = told.get("margin", MARGIN) if margin is None else margin
@@ -101,6 +104,7 @@ def comparison(
         chosen_here=split == "validation" and (case.chosen_on_validation(a) or case.chosen_on_validation(b)),
         mixed=mixed,
         margins=(*told.get("margins", ()), wanted),
+        same=same,
     )
 
 
@@ -110,6 +114,55 @@ def draw_calls(case: "Recording", before: Step, after: Step, split: SplitName) -
     for step, stage in zip((before, after), fresh_from(before, after, map(case.method_of, (before, after))), strict=True):
         found += run_again(case, step, stage) if stage else Calls()
     return found
+
+
+def nothing_changed(case: "Recording", before: Step, after: Step, split: SplitName) -> str:
+    """In words, that both steps would make the very same draws, since nothing was changed between them; empty where something was."""
+    a, b = before.id, after.id
+    first, second = (_repeated(case, step) for step in (before, after))
+    stages = fresh_from(before, after, map(case.method_of, (before, after)))
+    if a == b:
+        said = f"step {a} is compared with itself"
+    elif first == second:
+        said = f"steps {a} and {b} are draws of step {first}"
+        said = {a: f"step {b} is another draw of step {a}", b: f"step {a} is another draw of step {b}"}.get(first, said)
+    # a step that leaves its critic as it was is looked at for its noise floor
+    elif (
+        after.variable == "critic"
+        or len({_drawn_from(case, *arm, split, after.variable) for arm in zip((before, after), stages, strict=True)}) > 1
+    ):
+        return ""
+    else:
+        said = f"what differs in step {b} is read by none of its draws" if stages[1] else f"steps {a} and {b} end with the same prompt"
+    return f"{said}: nothing was changed between them, so there is no effect to judge; replicates=0 compares them as they ran"
+
+
+def check_change(case: "Recording", before: Step, after: Step, split: SplitName) -> None:
+    """Refuse to judge a change that is none.
+
+    Raises:
+        CaseError: nothing was changed between the two steps.
+    """
+    if same := nothing_changed(case, before, after, split):
+        raise CaseError(same)
+
+
+def _repeated(case: "Recording", step: Step) -> int:
+    """The step that a replicate repeats, itself where it is none."""
+    while step.replicate_of is not None:
+        step = case[step.replicate_of]
+    return step.id
+
+
+def _drawn_from(case: "Recording", step: Step, stage: Stage | None, split: SplitName, variable: Variable) -> str:
+    """All that draws of a step depend on: what is scored, or what the stages from the first fresh one on read, with their edits."""
+    if stage is None:
+        return case.question(step, split, 1, variable).id
+    fresh = step.stages[step.stages.index(stage) :]
+    read = {before for each in fresh for before in upstream(step, each)}.difference(fresh)
+    edits = [edit.model_copy(update={"at": "", "by": "hand", "why": ""}) for edit in step.edits if EDIT_STAGE[edit.field] in fresh]
+    records = [record.model_copy(update={"call": None, "why": ""}) for each in sorted(read) for record in getattr(step, each) or ()]
+    return repr((stage, case.method_of(step), edits, records))
 
 
 def effect_id(before: Step, after: Step, split: SplitName) -> str:

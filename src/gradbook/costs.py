@@ -1,5 +1,6 @@
 """What something will cost before it is run: how many calls, and what they have cost on the mean so far."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +30,10 @@ class Plan:
     seconds: float | None
     unknown: int = 0
 
-    def __mul__(self, times: int) -> "Plan":
+    def __mul__(self, times: float) -> "Plan":
+        calls, tokens, unknown = (math.ceil(value * times) for value in (self.calls, self.tokens, self.unknown))
         cost, seconds = (None if value is None else value * times for value in (self.cost, self.seconds))
-        return Plan(self.calls * times, self.tokens * times, cost, seconds, self.unknown * times)
+        return Plan(calls, tokens, cost, seconds, unknown)
 
     def __str__(self) -> str:
         price = f", cost {self.cost:,.4f}" if self.cost else ""

@@ -3,7 +3,12 @@
 from pkgutil import resolve_name
 from typing import Any
 
-LAYOUTS = {"Effect": "gradbook.page:comparison", "Finding": "gradbook.page:finding", "Task": "gradbook.page:task"}
+LAYOUTS = {
+    "Effect": "gradbook.page:comparison",
+    "Finding": "gradbook.page:finding",
+    "Study": "gradbook.page:study",
+    "Task": "gradbook.page:task",
+}
 """What makes the HTML of a value, by its class; templates are loaded where something is shown."""
 
 

@@ -51,7 +51,7 @@ class Effect:
     what counts as no difference, a share; `watched` says that the comparison was looked at on the way, so that the looks share the error
     rate. `model` answered all of it; `mixed` names the models that made the two arms where they are different ones. `chosen_here` says that
     a selection has looked at this split, so that the winner's luck counts as effect. `margins` are all margins that were ever asked for.
-    `each` is what one more draw of both arms would cost.
+    `each` is what one more draw of both arms would cost. `same` says in words that nothing was changed between the two, where that is so.
     """
 
     before: Arm
@@ -67,6 +67,7 @@ class Effect:
     chosen_here: bool = False
     mixed: tuple[str, ...] = ()
     margins: tuple[float, ...] = ()
+    same: str = ""
 
     @cached_property
     def judged(self) -> stats.Effect:
@@ -115,14 +116,17 @@ class Effect:
         return sorted((one for one in found if one[1] != one[2]), key=lambda one: (-abs(one[2] - one[1]), one[0]))
 
     def price(self, size: float | None = None) -> Plan | None:
-        """What it would cost to show an effect of a size in four cases of five; None where it is decided, or where draws alone do not."""
-        if self.verdict not in (None, "undecided"):
+        """What it would cost to show an effect of a size in four cases of five, as `stats.Effect.needed` has it.
+
+        Counted are the draws of both arms that are lacking; where it takes more examples, all draws anew, each of them, rewrites and all,
+        taken for as many times dearer as there are examples more. None where it is decided, or where nothing is known to decide it.
+        """
+        if self.same or self.verdict not in (None, "undecided"):
             return None
-        drawn = min(len(self.before.right), len(self.after.right))
-        wanted = self.judged.replicates_needed(size) if self.verdict else 5
-        if wanted is None or wanted <= drawn:
-            return None
-        return self.each * (wanted - drawn)
+        n, drawn = len(self.examples), min(len(self.before.right), len(self.after.right))
+        draws, examples = (self.judged.needed(size) or (0, n)) if self.verdict else (5, n)
+        lacking = draws * examples / n if examples > n else draws - drawn
+        return self.each * lacking if lacking > 0 else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -140,6 +144,8 @@ class Effect:
     @property
     def finding(self) -> str:
         """What was found, how sure it is, and what it would cost to be surer, in words."""
+        if self.same:
+            return f"{self.as_they_ran} No more is judged: {self.same}."
         price = self.price()
         told = f" That is, as things went so far, {price}." if price and self.verdict else ""
         looked = " The looks on the way share the error rate." if self.watched and self.verdict else ""

@@ -136,3 +136,61 @@ def test_a_word_by_the_distance_is_wrong_in_five_percent_at_most(world, rise, wr
             assert binomtest(words[word], WORLDS, ALPHA, alternative="greater").pvalue > 1e-3, (world, r, words)
         if abs(rise) > MARGIN:
             assert words["cannot tell"] < 0.1 * WORLDS
+
+
+LOOKS = (3, 4, 5, 6, 8, 10, 13, 16, 20)
+"""Draws an arm at each look: a person asks for more while nothing can be told."""
+
+
+def looked_at(probe: Probe, draws: int, look: int) -> Probe:
+    """What the probe had on record with so many draws, at a look of that number."""
+    kept = vars(probe)
+    rows = {name: kept[name][:draws] for name in ("before", "critiques", "negated", "together", "backwards") if name in kept}
+    arms = {name: [arm[:draws] for arm in kept[name]] for name in ("alone", "strengths", "distances") if name in kept}
+    return probe.model_construct(**kept | rows | arms | {"look": look})
+
+
+@pytest.mark.parametrize(
+    ("probe", "world", "lifts", "wrong", "n"),
+    [
+        (sign, "apart by the margin", (0.1, 0.05), WORDS[:2], 200),
+        (step_size, "strength does nothing", rising(0.3, 0.3), ("holds",), 60),
+        (additivity, "less than the sum by the margin", (0.15, 0.15, 0.1, 0.1), WORDS[:2], 400),
+    ],
+    ids=["sign", "step_size", "additivity"],
+)
+def test_looks_with_more_draws_share_the_error(probe, world, lifts, wrong, n, report, monkeypatch):
+    """Up to nine looks until a word comes up: as it is, and as if each look might err in 5 %."""
+    worlds, figures = WORLDS, {}
+    for way in ("shared", "not shared"):
+        if way == "not shared":
+            monkeypatch.setattr("gradbook.findings.base.share_of_look", lambda number, alpha: alpha)
+        rng = np.random.default_rng([n, len(world)])
+        count = 0
+        for _ in range(worlds):
+            whole = probe(rng, lifts, 10, 1.0, n, LOOKS[-1])
+            said = (looked_at(whole, draws, look).verdict for look, draws in enumerate(LOOKS, start=1))
+            count += next((word for word in said if word != "cannot tell"), "cannot tell") in wrong
+        figures[way] = count
+    report(
+        f"looks: {probe.__name__}, {world}, {n} examples",
+        f"wrong in {figures['shared'] / worlds:.1%}, not shared {figures['not shared'] / worlds:.1%}",
+    )
+    assert binomtest(figures["shared"], worlds, ALPHA, alternative="greater").pvalue > 1e-3
+    assert figures["shared"] < figures["not shared"]
+
+
+def test_looks_at_the_distance_share_the_error(report, monkeypatch):
+    """The further by just the margin: it is wrong to say that it is not so."""
+    worlds, figures = WORLDS, {}
+    for way in ("shared", "not shared"):
+        if way == "not shared":
+            monkeypatch.setattr("gradbook.findings.base.share_of_look", lambda number, alpha: alpha)
+        drawn = 0.4 + np.linspace(0, MARGIN, 5)[:, None] + 0.1 * np.random.default_rng(1).standard_normal((worlds, 5, LOOKS[-1]))
+        probes = [StepSize.model_construct(margin=MARGIN, distances=one, by="distance") for one in drawn]
+        said = [[looked_at(one, draws, look).verdict for look, draws in enumerate(LOOKS, start=1)] for one in probes]
+        first = [next((word for word in words if word != "cannot tell"), "") for words in said]
+        figures[way] = first.count("does not hold")
+    report("looks: step_size by distance, further by the margin", " and not shared ".join(f"{c / worlds:.1%}" for c in figures.values()))
+    assert binomtest(figures["shared"], worlds, ALPHA, alternative="greater").pvalue > 1e-3
+    assert figures["shared"] < figures["not shared"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, pearsonr
 
-from gradbook.findings.probes_locality import ALPHA, Locality
+from gradbook.findings.base import ALPHA
+from gradbook.findings.probes_locality import Locality
 
 WORLDS, WORDS, EXAMPLES, SIZE = 200, 40, 6, 9
 MOVES = {

@@ -11,7 +11,8 @@ import pytest
 from scipy.special import expit, stdtrit
 from scipy.stats import binomtest
 
-from gradbook.findings.probes_noise import ALPHA, BatchNoise, effective
+from gradbook.findings.base import ALPHA
+from gradbook.findings.probes_noise import BatchNoise, effective
 
 SIZES, TRAIN, WORLDS = (1, 2, 4, 8), 30, 200
 PULLS = {

@@ -18,19 +18,21 @@ ONE_STEP = ("evaluate", "rewrite")
 Rows = tuple[tuple[int, ...], ...]
 
 
-def trace(rng: np.random.Generator, stages: tuple[str, ...], leak: int | None, gain: float, spread: float, n: int, kept: float) -> Trace:
-    """A trace of five draws in which the rule puts `gain` of all answers right from the stage number `leak` on (None: from the first).
+def trace(
+    rng: np.random.Generator, stages: tuple[str, ...], leak: int | None, gain: float, spread: float, n: int, kept: float, r: int = 5
+) -> Trace:
+    """A trace of `r` draws in which the rule puts `gain` of all answers right from the stage number `leak` on (None: from the first).
 
     Put in before it reaches the prompt in a share `kept` of the draws. Rewrites differ by `spread` points, examples in how hard they are.
     """
     own, puts = rng.standard_normal(n), []
     for number, stage in enumerate(stages):
         for what in ("rule", "placebo"):
-            chance = expit(own + spread / 20 * rng.standard_normal((5, 1)))
+            chance = expit(own + spread / 20 * rng.standard_normal((r, 1)))
             if what == "rule":
-                reaches = (leak is None or number >= leak) | (rng.random((5, 1)) < kept)
+                reaches = (leak is None or number >= leak) | (rng.random((r, 1)) < kept)
                 chance += reaches * 2 * gain * (1 - chance)
-            right = (rng.random((5, n)) < chance).astype(int)
+            right = (rng.random((r, n)) < chance).astype(int)
             puts.append(Put(stage=stage, what=what, step=1, right=tuple(map(tuple, right.tolist())), words={}))
     return Trace(step=1, split="test", rule="r", wrong="", placebo="p", puts=tuple(puts))
 
@@ -102,6 +104,25 @@ def test_what_is_hard_stays_honest(report):
         assert binomtest(named, WORLDS, 0.05, alternative="greater").pvalue > 1e-3
         if not gain:  # then there is none to name, wherever it stands
             assert max(right + wrong) <= 0.05
+
+
+def test_looks_with_more_draws_share_the_error(report, monkeypatch):
+    """A leak is named though there is none, at one of eight looks: as it is, and as if each look might err in 5 %."""
+    named = {}
+    for way in ("shared", "not shared"):
+        if way == "not shared":
+            monkeypatch.setattr("gradbook.findings.base.share_of_look", lambda number, alpha: alpha)
+        rng, named[way] = np.random.default_rng(0), 0
+        for _ in range(2 * WORLDS):
+            whole = trace(rng, STAGES, None, 0.2, 10, 60, 0.0, 20)
+            looks = (
+                whole.model_copy(update={"look": look, "puts": tuple(p.model_copy(update={"right": p.right[:r]}) for p in whole.puts)})
+                for look, r in enumerate((3, 4, 5, 6, 8, 10, 14, 20), start=1)
+            )
+            named[way] += any(one.leak for one in looks)
+    report("trace: looks, none is leaky, one is named in", " and not shared ".join(f"{count / 2 / WORLDS:.1%}" for count in named.values()))
+    assert binomtest(named["shared"], 2 * WORLDS, 0.05, alternative="greater").pvalue > 1e-3
+    assert named["shared"] < named["not shared"]
 
 
 # --- prevalence ----------------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ CELLS = {
     "found": 'case = gb.Case("found", model=gb.connect("small"))',
     "found-replay": 'case = gb.Recording("found")',
     "many": 'case = gb.Case("many", model=gb.connect("small"))',
+    "study": 'study = gb.Study("study")',
 }
 
 
@@ -80,7 +81,7 @@ class Shown:
     root: Locator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.root = self.page.locator(".gradbook-stepper")
+        self.root = self.page.locator(".gradbook-stepper").first
 
     def open(self, notebook: str, app: str = "lab") -> None:
         """Open a notebook with a workbench and run it."""
@@ -273,6 +274,23 @@ def _searched(s: Shown) -> None:
     expect(s.root.locator(".gb-found")).to_contain_text("shown")
 
 
+def _trials(s: Shown) -> None:
+    s.press("the loss matters")
+    expect(s.root.get_by_role("button", name="Open trial 0 of correct")).to_be_visible()
+
+
+def _trial(s: Shown) -> None:
+    s.root.get_by_role("button", name="Open trial 1 of wrong").press("Enter")
+    expect(s.root.get_by_role("button", name="← Back to the verdicts")).to_be_focused()
+    expect(s.page.locator(".gb-panels")).to_be_visible()
+
+
+def _back(s: Shown) -> None:
+    s.root.get_by_role("button", name="← Back to the verdicts").press("Enter")
+    expect(s.root.get_by_role("button", name="Open trial 1 of wrong")).to_be_focused()
+    expect(s.page.locator(".gb-panels")).to_have_count(0)
+
+
 def _nothing(_: Shown) -> None:
     """It opens so."""
 
@@ -346,13 +364,26 @@ STATES = (
     State("many", "many", _nothing),
     State("filtered", "many", _filtered),
     State("searched", "many", _searched),
+    State("study", "study", _nothing, (600, 1200)),
+    State("study-trials", "study", _trials, (600, 1200)),
+    State("study-trial", "study", _trial),
+    State("study-back", "study", _back),
 )
+
+
+def study(folder: Path, stub: Stub) -> gb.Study:
+    """A study of a few arms, which is yet to be run."""
+    arms = {"correct": gb.Method(selection="naive"), "wrong": gb.Method(selection="naive", labels="wrong")}
+    arms |= {f"of {n}": gb.Method(candidates=n) for n in (1, 2)}
+    task, model = gb.tasks.ticket_routing(codes=3, sizes=(18, 12, 12)), gb.connect("small", base_url=stub.url, api_key="k", cache=False)
+    return gb.Study(folder, tasks=task, models=model, arms=arms, trials=3, steps=1)
 
 
 def prepare(folder: Path, stub: Stub, branches: int = BRANCHES) -> None:
     """Write the notebooks, and the cases that they open but do not make."""
     for name, cell in CELLS.items():
-        write_notebook(folder / f"{name}.ipynb", "import gradbook as gb\n" + cell + "\ngb.Stepper(case)")
+        shows = "gb.StudyBook(study)" if name == "study" else "gb.Stepper(case)"
+        write_notebook(folder / f"{name}.ipynb", f"import gradbook as gb\n{cell}\n{shows}")
     shutil.copytree(ROOT / "casestudies" / "first_step", folder / "first_step")
     task = gb.tasks.ticket_routing(codes=3, sizes=(18, 12, 12))
     for name, model, method in (
@@ -366,6 +397,7 @@ def prepare(folder: Path, stub: Stub, branches: int = BRANCHES) -> None:
             case.perturb(1, gb.edits.replace("output_critique", example=1, text="It should name the code.", why="shorter"))
         case.close()
     shutil.copytree(folder / "eight", folder / "closed")
+    study(folder / "study", stub).run()
     branched(folder / "many", gb.connect("small", base_url=stub.url, api_key="k", cache=False), branches)
 
 

@@ -21,7 +21,7 @@ from small import WORDS, reply, small_task
 from stub import Stub
 
 PLANTED = "Give each item its code. red means K1. Be polite. blue means K3. Think first. green means K1."
-TEST = 24
+TEST = 30
 
 
 def noisy(messages, body):

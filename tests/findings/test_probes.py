@@ -21,7 +21,7 @@ from gradbook.tell.findings import finding as tell
 from small import reply, small_task
 from stub import Stub
 
-EXAMPLES, REPLICATES = 60, 3
+EXAMPLES, REPLICATES = 66, 3
 RULES = ("red means K2", "green means K2", "blue means K3")
 """What the critiques of a batch say, one each: the first harms, since the model says K1 of red by itself; the others help."""
 GOOD = ("green means K2", "blue means K3")

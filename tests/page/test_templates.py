@@ -14,7 +14,7 @@ from gradbook.loop import Method
 from gradbook.metrics import Flip, Metrics
 from gradbook.records import SPLITS, Answer
 from gradbook.tasks import Task
-from gradbook.tell import overviews, views
+from gradbook.tell import StudyView, overviews, views
 from gradbook.ui.jobs import Job
 from gradbook.ui.panel import PRESETS, MethodPanel
 
@@ -30,7 +30,7 @@ ATTACKS = (
 )
 SAID = st.sampled_from([*ATTACKS, "", "plain words", "ü\n\nlines"])
 OURS = {"type", "class", "title", "tabindex", "style", "role", "open", "href", "selected", "disabled", "checked", "value", "min", "max"}
-KNOWN = OURS | {"name", "id", "for", "rows", "placeholder", "readonly", "spellcheck", "scope", "align"}
+KNOWN = OURS | {"name", "id", "for", "rows", "placeholder", "readonly", "spellcheck", "scope", "align", "colspan"}
 ROWS = [{"text": f"{split} {code}", "code": code, "split": split} for split in SPLITS for code in ATTACKS[:2]]
 COLUMNS = {"input": "text", "target": "code", "split": "split"}
 TASK = Task.from_frame(pd.DataFrame(ROWS), **COLUMNS, labels=list(ATTACKS[:2]), answer="label", seed_prompt="x", format_instruction="y")
@@ -136,6 +136,25 @@ def test_a_tree_an_effect_a_pair_and_a_head_are_text(data, live):
         page.render("effect", effect=effect, **common),
         page.render("pair", pair=pair, **common),
         page.render("head", head=data.draw(st.from_type(overviews.HeadView)), step=step),
+    ):
+        seen = Seen(html)
+        assert seen.bad == [] and seen.open == []
+
+
+@quick
+@given(st.data())
+def test_a_study_is_text(data):
+    shown = data.draw(st.from_type(StudyView).filter(lambda view: view.verdicts))
+    bench, arm = (
+        type("Bench", (), {"row": 0}),
+        {"at": ATTACKS[0], "number": 1, "arm": ATTACKS[1], "where": ATTACKS[2], "folder": ATTACKS[3]},
+    )
+    for html in (
+        page.render("study_verdicts", study=shown, bench=bench, plain=False, opened=shown.arms),
+        page.render("study_trials", arms=shown.arms, bench=None, near=None),
+        page.render("study_head", study=shown, trial=None),
+        page.render("study_head", study=shown, trial=arm),
+        page.render("study", part="shown", study=shown, style="", bench=None, plain=True),
     ):
         seen = Seen(html)
         assert seen.bad == [] and seen.open == []

@@ -1,5 +1,6 @@
 """Effects of edits on arrays: against SciPy, against the layout written out, and against simulation."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -141,7 +142,8 @@ def test_a_margin_and_an_alpha_make_sense(wrong):
 
 def test_the_replicates_that_are_asked_for_have_the_power():
     seen = effect(right(0, 8, 80, spread=0.05), right(1, 8, 80, spread=0.05))
-    spread, needed = math.hypot(*seen.spread) / math.sqrt(2), seen.replicates_needed(0.15)
+    spread, (needed, examples) = math.hypot(*seen.spread) / math.sqrt(2), seen.needed(0.15)
+    assert examples == 80
     shown = 0
     for world in range(400):
         found = effect(right(world, needed, 80, 0.4, spread), right(10**6 + world, needed, 80, 0.55, spread))
@@ -154,7 +156,62 @@ def test_where_examples_differ_more_replicates_do_not_decide_but_more_examples_d
     rng = np.random.default_rng(0)
     easy = rng.random(20) < 0.5
     seen = effect(np.tile(easy * 1.0, (6, 1)), np.tile(rng.permutation(easy) * 1.0, (6, 1)))
-    assert seen.replicates_needed(0.1) is None and seen.examples_needed(0.1) > 200
+    replicates, examples = seen.needed(0.1)
+    assert replicates == 2 and examples > 200 and seen.power(0.1, 100) < 0.8 <= seen.power(0.1, replicates, examples)
+
+
+def test_where_neither_alone_shows_it_the_cheapest_pair_is_named_and_shows_it():
+    """12 draws of 15 examples whose effects differ and rewrites too: neither a hundred draws nor two thousand examples, but both."""
+    worlds = np.random.default_rng(0)
+
+    def arms(r, n, lift=0.1):
+        chance = (
+            0.2 * worlds.standard_normal((2, 1, n))
+            + 0.12 * worlds.standard_normal((2, r, 1))
+            + np.array([0.45, 0.45 + lift])[:, None, None]
+        )
+        return (worlds.random((2, r, n)) < np.clip(chance, 0, 1)) * 1.0
+
+    seen = effect(*arms(4, 40, 0))
+    seen = dataclasses.replace(seen, spread=(0.12, 0.12), differing=0.08, answering=(0.2, 0.2), replicates=(4, 4), examples=15)
+    replicates, examples = seen.needed()
+    assert 2 < replicates < 100 and 15 < examples < 2000
+    assert seen.power(0.1, 100) < 0.8 and seen.power(examples=2000) < 0.8 <= seen.power(0.1, replicates, examples)
+    assert min(seen.power(0.1, r, n) for r, n in ((replicates - 1, examples), (replicates, examples * 3 // 4))) < 0.8
+    every = [
+        (r, n) for r in range(2, 101) for n in range(15, 2001, 5) if r * n < replicates * examples / 1.25 and seen.power(0.1, r, n) >= 0.8
+    ]
+    assert not every, "no pair of a finer grid is cheaper by more than a step"
+    assert f"{replicates} draws an arm on {examples} examples would show an effect of 10 points in four cases of five" in seen.outlook
+    shown = sum(effect(*arms(replicates, examples)).verdict == "helps" for _ in range(300))
+    assert 0.7 < shown / 300 < 0.93
+
+
+@pytest.mark.parametrize("until", [None, "decided"])
+def test_twenty_draws_that_agree_wholly_say_why_few_examples_decide_nothing_and_how_many_would(until):
+    found = effect(np.ones((20, 6)), np.ones((20, 6)), until=until)
+    assert found.verdict == "undecided" and found.power(0.1) < 0.5, "an effect of 10 points would hardly have been shown"
+    assert "However many draws there are, 6 examples are few: the next may be one that changes." in str(found)
+    replicates, examples = found.needed()
+    assert examples > 20 and f"{replicates} draws an arm on {examples} examples would show an effect of 10 points" in str(found)
+    replicates, examples = found.needed(0)
+    agreed = np.ones((replicates, examples))
+    assert effect(agreed, agreed, until=until).verdict == "equivalent"
+    once = agreed.copy()
+    once[0, 0] = 0
+    assert effect(agreed, once, until=until).verdict == "equivalent"
+
+
+def test_where_an_effect_would_have_shown_it_is_said_what_shows_that_there_is_none():
+    rng = np.random.default_rng(2)
+    seen = effect(right(0, 12, 80, spread=0.02), right(1, 12, 80, spread=0.02))
+    assert seen.verdict == "undecided" and seen.power() >= 0.8 and seen.target == 0
+    replicates, examples = seen.needed()
+    assert "An effect of 10 points would have shown in four cases of five." in str(seen)
+    assert f"{replicates} draws an arm" in str(seen) and "would show that there is none beyond ±5 points" in str(seen)
+    spread = math.hypot(*seen.spread) / math.sqrt(2)
+    worlds = [[right(rng.integers(10**9), replicates, examples, 0.5, spread) for _ in range(2)] for _ in range(300)]
+    assert 0.7 < np.mean([effect(*world).verdict == "equivalent" for world in worlds]) < 0.95
 
 
 def test_the_levels_of_three_looks_spend_what_they_say():
@@ -182,10 +239,10 @@ def test_the_sentence_says_the_verdict_and_what_would_decide_it():
     assert str(effect(right(0, 5, 60, 0.3), right(1, 5, 60, 0.7))).startswith("helps: +")
     assert str(effect(right(0, 40, 120), right(1, 40, 120))).startswith("equivalent within ±5 points: ")
     undecided = effect(right(0, 3, 60), right(1, 3, 60))
-    assert f"{undecided.replicates_needed()} draws an arm would show an effect of 10 points" in str(undecided)
+    assert f"{undecided.needed()[0]} draws an arm would show an effect of 10 points" in str(undecided)
     assert "only replicates say" in str(effect(right(0, 1, 40), right(1, 1, 40)))
     few = effect(right(0, 3, 15, spread=0.2), right(1, 3, 15, spread=0.2), size=0.01)
-    assert str(few).endswith("More draws alone will not show 1 points, nor more examples alone.")
+    assert str(few).endswith("Neither 100 draws an arm nor 2,000 examples would show an effect of 1 points.")
 
 
 @given(seeds, st.integers(2, 6), st.integers(2, 6), st.integers(10, 40))

@@ -100,3 +100,8 @@ def test_what_cannot_be_screened_is_named(design, scores, said):
         screen(design, scores)
     with pytest.raises(StatsError, match="takes 7 runs"):
         removals(5, 6)
+
+
+def test_runs_that_all_answer_alike_are_no_warning_but_sections_worth_nothing():
+    found = screen(removals(3, 16), np.ones((16, 6)))
+    assert all((one.value, one.p) == (pytest.approx(0), pytest.approx(1, abs=0.01)) for one in found)

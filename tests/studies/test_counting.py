@@ -98,4 +98,4 @@ def test_an_epoch_is_counted_in_batches():
     task, method = small_task(train=7), gb.Method(selection="naive", train_every=1)
     length = trial_calls(gb.studies.Arm(method=method, epochs=2), task)
     assert length.batches == 6 and length.training["predict"] == 2 * 7
-    assert length.scoring["predict"] == len(task.test) + len(task.validation) + 3 * 7, "epochs 0, 1 and 2 on the training split"
+    assert length.scoring["predict"] == len(task.test) + 3 * 7, "epochs 0, 1 and 2 on the training split"

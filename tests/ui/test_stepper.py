@@ -423,6 +423,21 @@ def test_an_effect_is_judged_and_drawn(bench):
     assert stepper.case.compare(0, 1).verdict in text(stepper, "effect")
 
 
+def test_where_nothing_was_changed_the_panel_says_so_and_judges_nothing(bench, stub):
+    stepper = bench(selection="naive")
+    click(stepper, "Run step")
+    again = stepper.case.replicate(1, "rewrite", 1)
+    stepper.go(again.id)
+    click(stepper, "Score both")
+    told = text(stepper, "effect")
+    assert f"Step {again.id} is another draw of step 1: nothing was changed between them" in told and "Five draws of each" not in told
+    assert not enabled(stepper, "Judge: 5 draws each") and not enabled(stepper, "Until decided") and enabled(stepper, "Score both")
+    since = len(stub.requests)
+    stepper.do("judge")
+    wait(stepper)
+    assert len(stub.requests) == since and not stepper.case.found
+
+
 def test_two_steps_are_pinned_and_compared(stepper):
     click(stepper, "Run step")
     click(stepper, "Run step")

@@ -1,22 +1,28 @@
 """What every finding has."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
+
+from pydantic import Field
+from scipy.special import ndtri
 
 from gradbook import displays
 from gradbook.costs import Calls, Plan, answers, plan, run_again, times
 from gradbook.records import Record, SplitName
+from gradbook.stats import PropertyVerdict as Property
+from gradbook.stats.looks import share_of_look
 
-__all__ = ["Calls", "Finding", "Plan", "Property", "answers", "plan", "run_again", "times"]
+__all__ = ["ALPHA", "Calls", "Finding", "Plan", "Property", "answers", "plan", "run_again", "times"]
 
-Property = Literal["holds", "does not hold", "cannot tell"]
-"""What a probe can come to, as a word."""
+ALPHA = 0.05
+"""How often a finding may be wrong, over all looks at it."""
+MOST_LOOKS = 50
 
 
 class Finding(Record):
     """What was found about a step: the numbers it stands on are kept whole, verdict and sentence follow from them.
 
     `step` is what it is about, `split` where it was measured (None where no split was), `margin` the difference, a share, that was said to
-    matter before anything ran. `id` is that of its event.
+    matter before anything ran. `id` is that of its event. `look` counts the times that it was looked at, each with other draws.
     """
 
     kind: ClassVar[str] = ""
@@ -27,6 +33,24 @@ class Finding(Record):
     split: SplitName | None = None
     margin: float = 0.05
     id: str = ""
+    look: int = Field(default=1, ge=1, le=MOST_LOOKS)
+
+    @property
+    def alpha(self) -> float:
+        """What of `ALPHA` this look may use."""
+        return share_of_look(self.look, ALPHA)
+
+    @property
+    def stricter(self) -> float:
+        """How many times as wide the interval of the next look is, with the same draws."""
+        return float(ndtri(share_of_look(self.look + 1, ALPHA) / 2) / ndtri(self.alpha / 2))
+
+    @property
+    def looked(self) -> str:
+        """That it was looked at before, in words; empty where it was not."""
+        if self.look == 1:
+            return ""
+        return f"This is look {self.look}: all looks together err in {ALPHA:.0%} at most, so this one may in {self.alpha:.2g}."
 
     @property
     def verdict(self) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gradbook import edits
 from gradbook.errors import CaseError
 from gradbook.events import Found
-from gradbook.findings.base import Finding
+from gradbook.findings.base import MOST_LOOKS, Finding
 from gradbook.loop.stages import together
 from gradbook.records import Answer, Edit, SplitName, Stage, Step, short_id
 
@@ -85,7 +85,7 @@ class Bench:
 
     def record(self, found: _F, **params: Any) -> _F:
         """Journal what was found, unless the same is on record already; `params` are those of the call besides what was `asked`."""
-        found = found.model_copy(update={"id": self.id})
+        found = found.model_copy(update={"id": self.id, "look": self._look(found)})
         event = Found(
             id=self.id,
             kind=self.kind,
@@ -93,16 +93,25 @@ class Bench:
             split=self.split,
             params=self.asked | params,
             verdict=found.verdict,
-            sentence=str(found),
+            sentence=" ".join(filter(None, [str(found), found.looked])),
             result=found.model_dump(mode="json"),
             steps=tuple(sorted(self.steps)),
             questions=tuple(sorted(self.questions)),
             seconds=round(time.monotonic() - self._began, 3),
         )
-        known = self.case._state.findings.get(self.id)
+        known = self.case.found.get(self.id)
         if known is None or known.result != event.result:
             self.case._journal.append(event)
         return found
+
+    def _look(self, found: Finding) -> int:
+        """Which look at the finding this is: the next one wherever there is something else than on record, such as more draws."""
+        known = self.case.found.get(self.id)
+        if known is None:
+            return 1
+        looked, own = known.result.get("look", 1), {"id": "", "look": 0}
+        again = known.result | own != found.model_dump(mode="json") | own
+        return min(looked + again, MOST_LOOKS) if isinstance(looked, int) and looked > 0 else MOST_LOOKS
 
 
 def finding_id(kind: str, step: Step, split: SplitName | None = None, **asked: Any) -> str:

@@ -1,7 +1,7 @@
 """Probes of critiques: do they act as a gradient does? What they share, and the sign; `probes_size` and `probes_sum` have the others.
 
 Every arm is run again from the stage after the critiques on and scores the same examples. A word is an interval on one side of a bound,
-and wrong with a probability of at most `ALPHA`, whatever is true.
+and wrong with a probability of at most `ALPHA`, whatever is true, however often it is looked at with more draws.
 """
 
 import math
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from gradbook.case import Case
     from gradbook.recording import Recording
 
-ALPHA = 0.05
 NEGATED = "critiques negated"
 Critiques = Literal["prompt_critique", "output_critique"]
 Draws = tuple[tuple[Annotated[int, Field(ge=0, le=1)], ...], ...]
@@ -63,9 +62,9 @@ class Probe(Finding):
         return (looked,) * self.chosen_here + (kept,) * self.kept_best
 
     def _price(self, these: Estimate, like: Estimate, *edges: float) -> str:
-        """How many draws an arm would tell on which side of the nearest edge the value is, if it stays what it is."""
-        inside = (these.high - these.low) / 2
-        examples = max(((like.high - like.low) / 2) ** 2 - inside**2, 0.0)
+        """How many draws an arm would tell on which side of the nearest edge the value is, if it stays what it is, at the next look."""
+        inside, whole = (self.stricter * (one.high - one.low) / 2 for one in (these, like))
+        examples = max(whole**2 - inside**2, 0.0)
         room = min((like.difference - edge) ** 2 for edge in edges) - examples
         needed = math.ceil(self.replicates * inside**2 / room) if room > 0 else 0
         if not self.replicates < needed <= 10 * MOST_REPLICATES:
@@ -192,17 +191,17 @@ class Sign(Probe):
     @property
     def as_they_are(self) -> Effect:
         """What the critiques do to the score of the prompt before."""
-        return effect(self.before, self.critiques, self.margin, ALPHA / 2)
+        return effect(self.before, self.critiques, self.margin, self.alpha / 2)
 
     @property
     def opposite(self) -> Effect:
         """What their negations do to it."""
-        return effect(self.before, self.negated, self.margin, ALPHA / 2)
+        return effect(self.before, self.negated, self.margin, self.alpha / 2)
 
     @property
     def apart(self) -> Effect:
         """The critiques as they are against their negations."""
-        return effect(self.negated, self.critiques, self.margin, ALPHA / 2)
+        return effect(self.negated, self.critiques, self.margin, self.alpha / 2)
 
     @property
     def verdict(self) -> Property:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gradbook.case import Case
     from gradbook.recording import Recording
 
-ALPHA = 0.05
 LEAST, MOST = 5, 20
 """Prompts that are set against each other."""
 SPAN = 0.2
@@ -68,14 +67,14 @@ class Locality(Finding):
 
     def against(self, stage: Critiques) -> stats.Mantel:
         """How the distances of critiques go with those of prompts."""
-        return stats.mantel(np.array(self.apart, dtype=float), self.between(stage), ALPHA)
+        return stats.mantel(np.array(self.apart, dtype=float), self.between(stage), self.alpha)
 
     def word(self, stage: Critiques) -> Property:
         """Does not hold where the rise is surely less than the margin, else holds where τ is above what shuffled prompts give."""
         found = self.against(stage)
         if found.high < self.margin and found.span[1] - found.span[0] >= SPAN:
             return "does not hold"
-        return "holds" if found.p <= ALPHA else "cannot tell"
+        return "holds" if found.p <= self.alpha else "cannot tell"
 
     @property
     def verdict(self) -> Property:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gradbook.case import Case
     from gradbook.recording import Recording
 
-ALPHA = 0.05
 LEAST, MOST = 4, 100
 """Batches of a size."""
 Draws = tuple[tuple[tuple[int, ...], ...], ...]
@@ -54,8 +53,8 @@ class BatchNoise(Finding):
 
     @cached_property
     def scaling(self) -> stats.Scaling:
-        """How the variance beyond answering goes with the size; each bound errs with probability `ALPHA`."""
-        return stats.scaling([effective(size, self.train) for size in self.sizes], self.scores, ALPHA)
+        """How the variance beyond answering goes with the size; each bound errs with probability `alpha`."""
+        return stats.scaling([effective(size, self.train) for size in self.sizes], self.scores, self.alpha)
 
     @property
     def replicates(self) -> int:
@@ -82,7 +81,7 @@ class BatchNoise(Finding):
         found = self.scaling
         if self.verdict != "cannot tell":
             return ""
-        away, reach = abs(found.exponent + self.margin), (found.high - found.low) / 2
+        away, reach = abs(found.exponent + self.margin), self.stricter * (found.high - found.low) / 2
         needed = math.ceil(self.replicates * (reach / away) ** 2) if away > 0 and math.isfinite(reach) else 0
         if not self.replicates < needed <= 1000:
             return " Larger batches, or more answers, would tell more than further batches of these sizes."

@@ -13,7 +13,7 @@ from gradbook.edits.words import STRENGTHS
 from gradbook.errors import CaseError
 from gradbook.findings.base import Property
 from gradbook.findings.bench import recorded
-from gradbook.findings.probes import ALPHA, Critiques, Draws, Lab, Probe, lab
+from gradbook.findings.probes import Critiques, Draws, Lab, Probe, lab
 from gradbook.loop.stages import together
 from gradbook.records import SplitName, Step
 from gradbook.stats import Effect, Estimate, Trend, contrast, effect, rise, slopes, trend
@@ -63,27 +63,27 @@ class StepSize(Probe):
     @property
     def score(self) -> Trend:
         """Strength and score."""
-        return trend([np.mean(draws, axis=1) for draws in self.strengths], ALPHA)
+        return trend([np.mean(draws, axis=1) for draws in self.strengths], self.alpha)
 
     @property
     def distance(self) -> Trend:
         """Strength and the share of words that change."""
-        return trend(self.distances, ALPHA)
+        return trend(self.distances, self.alpha)
 
     @property
     def helps(self) -> Effect:
         """What the critiques do to the score of the prompt before, all strengths together."""
-        return effect(self.before, [draw for draws in self.strengths for draw in draws], self.margin, ALPHA)
+        return effect(self.before, [draw for draws in self.strengths for draw in draws], self.margin, self.alpha)
 
     @property
     def score_rise(self) -> tuple[Estimate, Estimate]:
         """How far the score rises from the lowest strength to the highest: for these examples, for examples like these."""
-        return contrast(self.strengths, slopes(len(self.strengths)), self.margin, ALPHA / 2)
+        return contrast(self.strengths, slopes(len(self.strengths)), self.margin, self.alpha / 2)
 
     @property
     def distance_rise(self) -> Estimate:
         """How far the share of words that change does."""
-        return rise(self.distances, self.margin, ALPHA)
+        return rise(self.distances, self.margin, self.alpha)
 
     @property
     def verdict(self) -> Property:
@@ -97,7 +97,7 @@ class StepSize(Probe):
             return "does not hold"
         helps = self.helps.these
         way = (helps.low > 0) - (helps.high < 0)
-        if not way or (found := self.score).p > ALPHA:
+        if not way or (found := self.score).p > self.alpha:
             return "cannot tell"
         return "holds" if found.tau * way > 0 else "does not hold"
 
@@ -105,9 +105,9 @@ class StepSize(Probe):
     def by_distance(self) -> Property:
         """Whether it holds by the distance."""
         found = self.distance
-        if self.distance_rise.high < self.margin or (found.p <= ALPHA and found.tau < 0):
+        if self.distance_rise.high < self.margin or (found.p <= self.alpha and found.tau < 0):
             return "does not hold"
-        return "holds" if found.p <= ALPHA else "cannot tell"
+        return "holds" if found.p <= self.alpha else "cannot tell"
 
     def __str__(self) -> str:
         (these, like), score = self.score_rise, self.score
@@ -118,7 +118,7 @@ class StepSize(Probe):
         )
         if self.verdict != "cannot tell" or self.by != "score":
             return said
-        if score.p > ALPHA:
+        if score.p > self.alpha:
             edges = (0.0, math.copysign(self.margin, these.difference))  # told from nothing, or told to be nothing that matters
             return said + self._price(these, these, max(edges, key=lambda edge: abs(these.difference - edge)))
         return f"{said} Which way they move it is not shown."

@@ -10,7 +10,7 @@ from gradbook.costs import Calls
 from gradbook.errors import CaseError
 from gradbook.findings.base import Property
 from gradbook.findings.bench import recorded
-from gradbook.findings.probes import ALPHA, Draws, Lab, Probe, lab
+from gradbook.findings.probes import Draws, Lab, Probe, lab
 from gradbook.loop.stages import together
 from gradbook.records import Edit, SplitName, Step
 from gradbook.stats import Effect, Estimate, contrast, effect, points
@@ -77,12 +77,12 @@ class Additivity(Probe):
     def beyond(self) -> tuple[Estimate, Estimate]:
         """The joint effect less that sum: for these examples, for examples like these."""
         weights = [1.0, *[-1.0] * len(self.alone), len(self.alone) - 1.0]
-        return contrast([self.together, *self.alone, self.before], weights, self.margin, ALPHA / 2)
+        return contrast([self.together, *self.alone, self.before], weights, self.margin, self.alpha / 2)
 
     @property
     def order(self) -> Effect | None:
         """What the other order does; None where there is none."""
-        return effect(self.together, self.backwards, self.margin, ALPHA / 2) if len(self.backwards) else None
+        return effect(self.together, self.backwards, self.margin, self.alpha / 2) if len(self.backwards) else None
 
     @property
     def words(self) -> tuple[Property, Property]:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from gradbook import stats
 from gradbook.findings.ancestry import Origin
-from gradbook.findings.base import Finding
+from gradbook.findings.base import ALPHA, Finding
 from gradbook.findings.sections import Spans, sections
 from gradbook.records import Record
 
-ALPHA = 0.05
 Word = Literal["helps", "harms", "equivalent", "undecided", "screened"]
 
 
@@ -111,7 +110,7 @@ class SectionMap(Finding):
         if not self.full or (whole := self._scores(self.full, place)).shape[1] < 2:
             return {}
         arms = {number: self._scores(draws, place) for number, draws in zip(self.confirmed, self.without, strict=True)}
-        return stats.confirm(whole, arms, self.margin, ALPHA * len(arms) / (shared or len(self.spans)))
+        return stats.confirm(whole, arms, self.margin, self.alpha * len(arms) / (shared or len(self.spans)))
 
     def _scores(self, draws: Sequence[Draw], place: int | None) -> NDArray[np.float64]:
         """Draw × example: right answers, or of the examples that hold a class the share of its items that were answered rightly."""
@@ -160,11 +159,8 @@ class SectionMap(Finding):
         if not (undecided := self.worded("undecided")):
             return ""
         number = undecided[0].number
-        found = self.effects()[number]
-        size, draws, examples = f"{100 * found.size:g} points", found.replicates_needed(), found.examples_needed()
-        if draws or examples:
-            return f" That section {number} is worth {size} would be shown by {f'{draws} draws' if draws else f'{examples} examples'}."
-        return f" That section {number} is worth {size} would be shown neither by more draws alone nor by more examples alone."
+        further = self.model_copy(update={"look": self.look + 1})
+        return f" Of section {number}: {further.effects()[number].outlook}"
 
     @property
     def remarks(self) -> tuple[str, ...]:

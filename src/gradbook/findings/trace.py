@@ -41,7 +41,6 @@ PLACES: dict[Stage, EditField] = {
 }
 """The stages that something can be put into, with the texts that it is put in after."""
 NAMES: dict[Stage, str] = {stage: stage.replace("_", " ") for stage in PLACES} | {"evaluate": "evaluation"}
-ALPHA = 0.05
 What = Literal["rule", "wrong", "placebo"]
 
 
@@ -95,9 +94,9 @@ class Trace(Finding):
         return {(put.stage, put.what): put for put in self.puts}[stage, what]
 
     def gain(self, stage: Stage, what: What = "rule") -> Effect:
-        """What something put in at a stage adds over the placebo there; all stages share 5 %."""
+        """What something put in at a stage adds over the placebo there; all stages share alpha."""
         placebo, put = (self.put(stage, each).right for each in ("placebo", what))
-        return effect(placebo, put, self.margin, ALPHA / len(self.stages))
+        return effect(placebo, put, self.margin, self.alpha / len(self.stages))
 
     def _pooled(self, what: What, stages: Iterable[Stage]) -> NDArray[np.float64]:
         return np.mean([self.put(stage, what).right for stage in stages], axis=0)
@@ -105,13 +104,13 @@ class Trace(Finding):
     def drop(self, after: Stage) -> Effect:
         """How much more the rule adds from a stage on than before it, both sides pooled, halved so that the scores stay shares.
 
-        All places where the stages can be cut in two share 5 %; only a gain that grows is a leak, so nothing is named one in half of
+        All places where the stages can be cut in two share alpha; only a gain that grows is a leak, so nothing is named one in half of
         that.
         """
         early, late = self._sides(after)
         with_less = self._pooled("rule", early) + self._pooled("placebo", late)
         with_more = self._pooled("rule", late) + self._pooled("placebo", early)
-        return effect(with_less / 2, with_more / 2, self.margin / 2, ALPHA / (len(self.stages) - 1))
+        return effect(with_less / 2, with_more / 2, self.margin / 2, self.alpha / (len(self.stages) - 1))
 
     def _sides(self, after: Stage) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
         at = self.stages.index(after)
@@ -129,7 +128,7 @@ class Trace(Finding):
 
         best = max(drops, key=explained)
         late = self._sides(best)[1]
-        helps = effect(self._pooled("placebo", late), self._pooled("rule", late), self.margin, ALPHA)
+        helps = effect(self._pooled("placebo", late), self._pooled("rule", late), self.margin, self.alpha)
         return best if drops[best].verdict == helps.verdict == "helps" else None
 
     @property

@@ -14,14 +14,15 @@ from markupsafe import Markup
 from gradbook import tell
 from gradbook.edits import menu
 from gradbook.markdown import note_html
-from gradbook.page import figures, finding_figures
+from gradbook.page import figures, finding_figures, study_figures
 
 if TYPE_CHECKING:
     from gradbook.effects import Effect
     from gradbook.findings import Finding
+    from gradbook.studies import Study
     from gradbook.tasks import Task
 
-__all__ = ["comparison", "finding", "render", "style", "task"]
+__all__ = ["comparison", "finding", "render", "study", "style", "task"]
 
 
 @cache
@@ -50,12 +51,22 @@ def task(shown: "Task") -> Markup:
     return render("task", task=tell.task(shown))
 
 
+def study(shown: "Study") -> Markup:
+    """What a notebook shows of a study: its verdicts, or how far it is before there are any."""
+    return render("study", part="shown", study=tell.study(shown), style=style(), bench=None, plain=True)
+
+
 @cache
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("gradbook.page"), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     made.filters["note"] = lambda markdown: Markup(note_html(markdown))
-    made.globals |= {"plot": figures.effect, "bars_plot": finding_figures.bars, "shares_plot": finding_figures.shares}
+    made.globals |= {
+        "plot": figures.effect,
+        "bars_plot": finding_figures.bars,
+        "shares_plot": finding_figures.shares,
+        "interval_plot": study_figures.interval,
+    }
     made.globals |= {"offered": menu.offered, "ask": lambda do, **how: json.dumps({"do": do, **how})}
     return made

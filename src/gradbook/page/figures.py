@@ -296,6 +296,10 @@ def png(picture: Markup) -> bytes:
     """A picture of this module as PNG, at twice its size on white: for notebooks, since code hosts show no SVG."""
     import vl_convert  # it needs no browser; only an export needs it
 
-    size = picture.split(">", 1)[0]
-    white = picture.replace(size + ">", f'{size}><rect width="100%" height="100%" fill="#fff"/>', 1)
-    return vl_convert.svg_to_png(str(white), scale=2)
+    return vl_convert.svg_to_png(on_white(picture), scale=2)
+
+
+def on_white(picture: Markup) -> str:
+    """A picture on white, for where no page is behind it."""
+    size = str(picture).split(">", 1)[0]
+    return str(picture).replace(size + ">", f'{size}><rect width="100%" height="100%" fill="#fff"/>', 1)

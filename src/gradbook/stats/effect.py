@@ -18,6 +18,7 @@ effect that is not there in 7 %. A rare disaster among the draws is not seen in 
 examples turn, *equivalent* is wrong in up to one of seven worlds.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -34,6 +35,8 @@ Verdict = Literal["undecided", "harms", "helps", "equivalent"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 MOST_REPLICATES, MOST_EXAMPLES = 100, 2000
 """The most that is ever recommended."""
+POWER = 0.8
+"""How probably that is to show what it is recommended for."""
 
 
 class Arm(NamedTuple):
@@ -120,12 +123,13 @@ def contrasts(scores: Sequence[Array], weights: Sequence[float]) -> tuple[Differ
     uncertain = sum((d**2 / (a.replicates - 1) for d, a in zip(draws, arms, strict=True)), start=np.zeros(()))
     like = these + np.maximum(examples - answering, 0)
     return (
-        Difference(value, these, _satterthwaite(these, uncertain)),
-        Difference(value, like, _satterthwaite(like, uncertain + examples**2 / (n - 1)), one / (n * (n - 1))),
+        Difference(value, these, satterthwaite(these, uncertain)),
+        Difference(value, like, satterthwaite(like, uncertain + examples**2 / (n - 1)), one / (n * (n - 1))),
     )
 
 
-def _satterthwaite(variance: Array, uncertain: Array) -> Array:
+def satterthwaite(variance: Array, uncertain: Array) -> Array:
+    """The degrees of freedom of a variance, from the sum of its parts' squares over theirs; 1 where nothing varies."""
     return np.divide(variance**2, uncertain, out=np.ones_like(variance), where=uncertain > 0)
 
 
@@ -155,7 +159,8 @@ class Effect:
     `these` is for these examples (draws random), `like_these` for examples like these (draws and examples random). `spread` is the
     standard deviation between draws beyond answering, before and after; `answering` the variance of one score within a draw;
     `differing` the variance between examples of their true differences. `size` is the difference that a price is named for.
-    `watched` says that `alpha` is shared by a look after every replicate; `level` is what of it this look may use.
+    `watched` says that `alpha` is shared by a look after every replicate; `level` is what of it this look may use. `rare` is as in
+    `Difference`.
     """
 
     these: Estimate
@@ -170,6 +175,7 @@ class Effect:
     differing: float = 0.0
     size: float = 0.1
     watched: bool = False
+    rare: float = 0.0
 
     @property
     def verdict(self) -> Verdict | None:
@@ -196,33 +202,70 @@ class Effect:
 
     @property
     def outlook(self) -> str:
-        """What would decide it, in words; empty where nothing is to be decided."""
+        """Why it is not decided, and what would decide it, in words; empty where nothing is to be decided."""
         if self.verdict != "undecided":
             return ""
-        size, draws, examples = f"{100 * self.size:g} points", self.replicates_needed(), self.examples_needed()
-        if draws:
-            return f"{draws} draws an arm would show an effect of {size} in four cases of five."
-        return f"More draws alone will not show {size}" + (f", {examples} examples would." if examples else ", nor more examples alone.")
+        n, needs, said = self.examples, self.needed(), []
+        size, margin = f"an effect of {100 * self.size:g} points", f"that there is none beyond ±{100 * self.margin:g} points"
+        if (needs is None or needs[1] > n) and self.differing + _alone(self.answering, self.replicates) <= self.rare * n * (1 + 1e-9):
+            said.append(f"However many draws there are, {n} examples are few: the next may be one that changes.")
+        if not self.target:
+            said.append(f"{size.capitalize()} would have shown in four cases of five.")
+        if needs is None:
+            said.append(
+                f"Neither {MOST_REPLICATES} draws an arm nor {MOST_EXAMPLES:,} examples would show {size if self.target else margin}."
+            )
+        elif needs[1] == n and needs[0] <= min(self.replicates):
+            said.append("What was seen lies near the margin, where it takes the most to decide.")
+        else:
+            on = "" if needs[1] == n else f" on {needs[1]:,} examples"
+            alone = "; more draws alone would not" if on else ""
+            said.append(f"{needs[0]} draws an arm{on} would show {size if self.target else margin} in four cases of five{alone}.")
+        return " ".join(said)
 
-    def replicates_needed(self, size: float | None = None, power: float = 0.8) -> int | None:
-        """The fewest replicates an arm that show a difference of `size` with that power; None where a hundred do not."""
-        return next((r for r in range(2, MOST_REPLICATES + 1) if self.power(size, r) >= power), None)
+    @property
+    def target(self) -> float:
+        """What is to be shown: a difference of `size`; or, where one would probably have been shown already, 0, that there is none."""
+        return 0.0 if self.power() >= POWER else self.size
 
-    def examples_needed(self, size: float | None = None, power: float = 0.8) -> int | None:
-        """The fewest examples, in fives, that do so with the replicates there are; None where two thousand do not."""
-        return next((n for n in range(self.examples, MOST_EXAMPLES + 1, 5) if self.power(size, examples=n) >= power), None)
+    def needed(self, size: float | None = None, power: float = POWER) -> tuple[int, int] | None:
+        """The replicates an arm and the examples that show a difference of `size`, by default `target`, with that power.
+
+        The fewest replicates on the examples there are; where a hundred do not, the pair whose product is least, the examples in steps
+        of a quarter; None where no pair does.
+        """
+        size, pairs, r, n = self.target if size is None else size, list[tuple[int, int]](), MOST_REPLICATES, self.examples
+        if alone := next((few for few in range(2, r + 1) if self.power(size, few) >= power), None):
+            return alone, n
+        while (n := 5 * math.ceil(n / 4)) <= MOST_EXAMPLES:  # the more examples, the fewer replicates
+            while r > 1 and self.power(size, r, n) >= power:
+                pairs.append((r, n))
+                r -= 1
+        return min(pairs, key=math.prod, default=None)
 
     def power(self, size: float | None = None, replicates: int | None = None, examples: int | None = None) -> float:
-        """How probably a difference of `size` would be shown in examples like these, with so many replicates an arm and examples."""
-        r, n = replicates or min(self.replicates), examples or self.examples
+        """How probably a difference of `size` would be shown in examples like these, with so many replicates an arm and examples.
+
+        For a size of 0, how probably it would be shown that there is none beyond the margin.
+        """
+        r, n, size = replicates or min(self.replicates), examples or self.examples, self.size if size is None else size
         draws = [(s**2 + a / n) / r for s, a in zip(self.spread, self.answering, strict=True)]
-        variance = sum(draws) + self.differing / n
-        if not variance:
+        alone, rare = _alone(self.answering, (r, r)) / n, self.rare * self.examples * (self.examples - 1) / (n * (n - 1))
+        profile = max(self.differing / n + alone, rare)
+        variance = sum(draws) + profile - alone
+        if variance <= 0:
             return 1.0
-        uncertain = sum(v**2 for v in draws) / (r - 1) + (self.differing / n + sum(self.answering) / r / n) ** 2 / (n - 1)
-        df, away = variance**2 / uncertain, abs(self.size if size is None else size) / variance**0.5
-        reach = float(stdtrit(df, 1 - level(self.alpha, r if self.watched else None) / 2))
-        return float(1 - nctdtr(df, away, reach))
+        df = variance**2 / (sum(v**2 for v in draws) / (r - 1) + profile**2 / (n - 1))
+        look, error = r if self.watched else None, variance**0.5
+        if size:
+            return float(1 - nctdtr(df, abs(size) / error, stdtrit(df, 1 - level(self.alpha, look) / 2)))
+        room = self.margin - stdtrit(df, 1 - level(2 * self.alpha, look) / 2) * (variance + rare) ** 0.5
+        return max(0.0, float(2 * stdtr(df, room / error) - 1))
+
+
+def _alone(answering: Sequence[float], replicates: Sequence[int]) -> float:
+    """The variance of an example's difference that answering alone makes."""
+    return sum(a / r for a, r in zip(answering, replicates, strict=True))
 
 
 def effect(
@@ -259,11 +302,10 @@ def effect(
         return Effect(single, single, margin, alpha, at, drawn, n, (np.nan, np.nan), (np.nan, np.nan), np.nan, size, bool(until))
     arms, found = (arm(a), arm(b)), differences(a, b)
     spread, answering = [max(float(x.draw - x.rest / n), 0.0) ** 0.5 for x in arms], [float(x.rest) for x in arms]
-    alone = answering[0] / drawn[0] + answering[1] / drawn[1]
-    differing = max(float((arms[1].profile - arms[0].profile).var(ddof=1)) - alone, 0.0)
+    differing = max(float((arms[1].profile - arms[0].profile).var(ddof=1)) - _alone(answering, drawn), 0.0)
     these, like = (estimate(one, margin, alpha, look) for one in found)
     pairs = (spread[0], spread[1]), (answering[0], answering[1])
-    return Effect(these, like, margin, alpha, at, drawn, n, *pairs, differing, size, bool(until))
+    return Effect(these, like, margin, alpha, at, drawn, n, *pairs, differing, size, bool(until), found[1].rare)
 
 
 def contrast(arms: Sequence[ArrayLike], weights: Sequence[float], margin: float = 0.05, alpha: float = 0.05) -> tuple[Estimate, Estimate]:

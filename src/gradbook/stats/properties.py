@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -149,7 +150,7 @@ def properties(
             for k, table in enumerate(tables)
             if (k not in judged or judged[k].verdict == "cannot tell") and (not look or look <= len(table[0])) and _enough(table)
         ]
-        tests = {k: _test(hypotheses[k], [arm[:look] for arm in tables[k]], draws, seed) for k in due}
+        tests = {k: _test(hypotheses[k], tuple(tuple(arm[:look].mean(1).tolist()) for arm in tables[k]), draws, seed) for k in due}
         judged |= families.judge({k: (hypotheses[k], tests[k]) for k in due}, look)
     return tuple(_property(h, _finished(h, arms), tables[k], judged.get(k)) for k, h in enumerate(hypotheses))
 
@@ -283,8 +284,8 @@ def _enough(table: list[Array]) -> bool:
     return min(map(len, table)) >= 2
 
 
-def _test(h: Hypothesis, table: list[Array], draws: int, seed: int) -> _Test:
-    means = [arm.mean(1) for arm in table]
+@lru_cache(maxsize=512)  # who looks after every trial goes through all earlier looks again
+def _test(h: Hypothesis, means: tuple[tuple[float, ...], ...], draws: int, seed: int) -> _Test:
     found = permutation_test(means, h.doses or (1.0, 0.0), paired=h.paired, draws=draws, seed=seed)
     tau = kendall(means, h.doses, draws=draws, seed=seed) if h.doses else None
     above, below = (tau.above, tau.below) if tau else (found.above(), found.below())
@@ -351,7 +352,9 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
     test = judged.test
     first, last = (h.arms[0], h.arms[1]) if not h.doses else (h.arms[int(np.argmin(h.doses))], h.arms[int(np.argmax(h.doses))])
     pair = f"from {first} to {last}" if h.doses else f"{first} minus {last}"
-    said = f"{pair}: {_points(test.contrast.value)} points{_between(bounds)}" + (f", τ = {test.tau.value:.2f}" if test.tau else "")
+    said = f"{pair}: {_points(test.contrast.value)} points{_between(bounds)}" + (
+        f", τ = {test.tau.value:.2f}" if test.tau and not math.isnan(test.tau.value) else ""
+    )
     margin, p = f"±{100 * h.margin:g} points", f"corrected p = {judged.corrected:.2g}"
     against = f"corrected p = {judged.against:.2g}"
     if judged.verdict == "holds":
@@ -365,7 +368,7 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
     show = _trials(ahead.trials_to_show, f"would show {100 * h.shown:g} points in four cases of five")
     exclude = _trials(ahead.trials_to_exclude, f"would show equivalence within {margin} where nothing is there")
     none = "" if ahead.power != 0 else " With so few trials no p can be small enough."
-    return f"{said}, {p}: neither shown nor excluded.{none} {show}, {exclude}."
+    return f"{said}, {p}: neither shown nor excluded.{none} {show[0].upper()}{show[1:]}, {exclude}."
 
 
 def _beware(h: Hypothesis, means: Sequence[Array]) -> str:
@@ -376,7 +379,7 @@ def _beware(h: Hypothesis, means: Sequence[Array]) -> str:
 
 
 def _trials(count: int | None, would: str) -> str:
-    return f"{count} trials an arm {would}" if count else f"more trials alone would not do: none up to the most that is tried {would}"
+    return f"{count} trials an arm {would}" if count else f"no number of trials that is tried {would}"
 
 
 def _between(bounds: tuple[float, float]) -> str:

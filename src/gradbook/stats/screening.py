@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 from gradbook.errors import StatsError
-from gradbook.stats.effect import Effect, effect
+from gradbook.stats.effect import Effect, effect, satterthwaite
 
 Design = NDArray[np.bool_]
 _TRIES = 200
@@ -75,8 +75,9 @@ def screen(removed: ArrayLike, scores: ArrayLike, alpha: float = 0.05) -> tuple[
     leverage = np.diag(inverse)[1:]
     by_runs, answering, by_examples = max(of_runs, rest / n) * leverage, rest / n * leverage, fits[1:].var(1, ddof=1) / n
     variance = by_runs + np.maximum(by_examples - answering, 0)
-    worth, error = -fits[1:].mean(1), np.sqrt(np.maximum(variance, np.finfo(float).tiny))
-    degrees = error**4 / np.maximum(by_runs**2 / df + by_examples**2 / (n - 1), np.finfo(float).tiny ** 2)
+    rounding = 1e-12 * max(float(np.abs(table).max()), 1.0)
+    worth, error = -fits[1:].mean(1), np.maximum(np.sqrt(variance), rounding)
+    degrees = satterthwaite(variance, by_runs**2 / df + by_examples**2 / (n - 1))
     half, p = stdtrit(degrees, 1 - alpha / 2) * error, 2 * stdtr(degrees, -np.abs(worth) / error)
     return tuple(Worth(*map(float, found)) for found in zip(worth, worth - half, worth + half, p, strict=True))
 

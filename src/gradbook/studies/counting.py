@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gradbook.costs import Calls, times
 from gradbook.loop import Method
 from gradbook.plan import epoch_length
-from gradbook.studies.design import Arm
+from gradbook.studies.arms import Arm
 from gradbook.tasks import Task
 
 
@@ -53,8 +53,7 @@ def trial_calls(arm: Arm, task: Task) -> Length:
     while depth < batches if batches is not None else (training + step_calls(arm.method, task, depth + 1)).total() <= most:
         depth += 1
         training += step_calls(arm.method, task, depth)
-    validation, test = len(task.validation), len(task.test)
-    unscored = 0 if arm.method.validates else validation
+    test = len(task.test)
     epochs = depth // (arm.method.train_every * epoch_length(task, arm.method)) if arm.method.train_every else -1
-    scoring = Calls({"predict": test + unscored + (epochs + 1) * len(task.train)})
-    return Length(depth, training, scoring, Calls({"predict": test + unscored}))
+    scoring = Calls({"predict": test + (epochs + 1) * len(task.train)})
+    return Length(depth, training, scoring, Calls({"predict": test}))

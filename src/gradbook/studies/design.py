@@ -8,82 +8,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from gradbook import settings
-from gradbook.errors import MethodError, StudyError, TaskError
+from gradbook.errors import StatsError, StudyError, TaskError
 from gradbook.files import Folder
 from gradbook.loop import Method
 from gradbook.models import Model
 from gradbook.models.cache import default_path
 from gradbook.models.spec import ModelSpec
 from gradbook.parse import json_line, toml
-from gradbook.plan import epoch_length
-from gradbook.records import SPLITS, Example, Record, Role, short_id
+from gradbook.records import SPLITS, Example, Role, short_id
 from gradbook.runner import seed_for
+from gradbook.studies.arms import Arm
+from gradbook.studies.questions import Registration
 from gradbook.tasks import Task
 
 NAME, EXAMPLES = "study.toml", "examples.jsonl"
 SCHEMA = 1
 ROLES: tuple[Role, ...] = ("task", "critic", "optimizer")
-LENGTHS = ("steps", "epochs", "calls")
-_PLAIN = ("update", "evaluation", "selection")  # settings whose values say by themselves what they are
 Roles = Mapping[Role, ModelSpec]
-
-
-class Arm(Record):
-    """A method and how long a trial of it is, by one of three measures.
-
-    Args:
-        method: how a step is made.
-        trials: how many trials.
-        steps: batches.
-        epochs: times that the training split is gone through.
-        calls: no batch is begun that could bring the calls of a trial over this number. Calls of the final scores do not count,
-            and calls that another trial has paid count like any others, so that arms compare at equal budgets.
-
-    In `Study(arms=…)` what is left out is as the study says for all.
-    """
-
-    method: Method = Method()
-    trials: int | None = Field(None, ge=1)
-    steps: int | None = Field(None, ge=1)
-    epochs: int | None = Field(None, ge=1)
-    calls: int | None = Field(None, ge=1)
-
-    def __init__(self, **settings: Any) -> None:
-        if not isinstance(method := settings.get("method", Method()), Method):
-            raise StudyError(f"an arm cannot have method = {method!r:.60}: it should be a gb.Method")
-        try:
-            super().__init__(**settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise StudyError(
-                f"an arm cannot have {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg'].lower()}"
-            ) from None
-
-    @model_validator(mode="after")
-    def _one_length(self) -> "Arm":
-        if sum(getattr(self, name) is not None for name in LENGTHS) > 1:
-            raise StudyError("an arm is so many steps, epochs or calls long: give one of them")
-        return self
-
-    def filled(self, name: str, **common: int | None) -> "Arm":
-        """The arm with what the study says for all; raises StudyError where a length or the trials are still missing."""
-        own = {key: value for key in LENGTHS if (value := getattr(self, key)) is not None}
-        length = own or {key: value for key in LENGTHS if (value := common.get(key)) is not None}
-        trials = self.trials or common.get("trials")
-        if len(length) != 1 or trials is None:
-            raise StudyError(f"arm {name!r} needs trials= and one of steps=, epochs= and calls=, for all arms or in gb.studies.Arm")
-        return Arm(method=self.method, trials=trials, **length)
-
-    def table(self) -> dict[str, Any]:
-        """The arm as a TOML table."""
-        return self.model_dump(exclude={"method"}, exclude_none=True) | {"method": settings.table_of(self.method)}
-
-    def batches(self, task: Task) -> int | None:
-        """How many batches a trial has; None where calls limit it."""
-        return self.steps or (self.epochs and self.epochs * epoch_length(task, self.method))
 
 
 class Place(NamedTuple):
@@ -103,6 +47,8 @@ class Design:
     models: Mapping[str, Roles]
     arms: Mapping[str, Arm]
     seed: int = 0
+    registered: tuple[Registration, ...] = ()
+    """What is to be decided: as it was said before the first call, and after each change of it since."""
 
     def __post_init__(self) -> None:
         for what in ("tasks", "models", "arms"):
@@ -148,6 +94,14 @@ class Design:
             arms={name: arms[name] for name in order},
         )
 
+    def register(self, said: Registration, begun: bool) -> "Design":
+        """This design with what is said now in the place of what was, or after it where calls have been made since."""
+        said.check(self.arms)
+        if self.registered and self.registered[-1].id == said.id:
+            return self
+        before = self.registered if begun else ()
+        return replace(self, registered=(*before, said.stamped()))
+
     # --- on disk -------------------------------------------------------------------------------------------------------
 
     def write(self, folder: Folder) -> None:
@@ -168,6 +122,7 @@ class Design:
             "arms": {name: arm.table() for name, arm in self.arms.items()},
             "models": {name: {role: _table(spec) for role, spec in roles.items()} for name, roles in self.models.items()},
             "tasks": {name: task.settings() for name, task in self.tasks.items()},
+            "registered": [said.model_dump(mode="json", exclude_none=True) for said in self.registered],
         }
         folder.write(NAME, settings.as_toml(stated))
 
@@ -197,10 +152,10 @@ class Design:
                 if own and any(own.split(split) != splits[split] for split in SPLITS):
                     raise StudyError(f"{folder.path} has another task of the name {name!r}; give the new one a name of its own")
                 found[name] = own or Task.from_settings(table, splits)
-            return cls(found, models, arms, stated["seed"])
+            return cls(found, models, arms, stated["seed"], tuple(Registration(**said) for said in stated["registered"]))
         except TaskError as error:
             raise StudyError(f"{path}: {error}") from None
-        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        except (KeyError, TypeError, AttributeError, StatsError, ValidationError) as error:
             raise StudyError(f"{path} is damaged ({str(error).splitlines()[0][:120]}); restore it from a copy") from None
 
 
@@ -230,39 +185,6 @@ def _same_model(one: Roles, other: Roles) -> bool:
 
 def _same_arm(one: Arm, other: Arm) -> bool:
     return one.model_copy(update={"trials": 0}) == other.model_copy(update={"trials": 0})
-
-
-def grid(**settings: Any) -> dict[str, Method]:
-    """Arms by every combination of settings of `gb.Method`; combinations that make no sense are left out.
-
-        gb.studies.grid(update=["three-stage", "one-step"], labels=["correct", "wrong"], selection="naive")
-
-    Args:
-        settings: a value for all arms, or a list of values. An arm is named after those that vary.
-
-    Raises:
-        MethodError: there is no such setting or value, or no combination makes sense.
-    """
-    varied = {name: list(value) for name, value in settings.items() if isinstance(value, list | tuple)}
-    fixed = {name: value for name, value in settings.items() if name not in varied}
-    for name, values in {**varied, **{name: [value] for name, value in fixed.items()}}.items():
-        Method.help(name)
-        for value in values:  # a value that is wrong by itself is a mistake, and not a combination to leave out
-            Method(**{name: value})
-    found: dict[str, Method] = {}
-    refused: MethodError | None = None
-    for combination in itertools.product(*varied.values()):
-        chosen = dict(zip(varied, combination, strict=True))
-        try:
-            method = Method(**fixed, **chosen)
-        except MethodError as error:
-            refused = error
-            continue
-        label = " ".join(str(value) if name in _PLAIN else f"{name} {value}" for name, value in chosen.items())
-        found[label.replace("_", " ") or method.update] = method
-    if refused and not found:
-        raise refused
-    return found
 
 
 def named(given: Any, *kinds: type) -> dict[str, Any]:

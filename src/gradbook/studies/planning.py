@@ -1,6 +1,7 @@
 """What a study will cost, before it is run: from the calls that its methods make, each priced as in a few calls really made."""
 
 import asyncio
+import dataclasses
 import functools
 import math
 from collections import Counter
@@ -18,8 +19,10 @@ from gradbook.models import Model
 from gradbook.models.embedded import SLOTS
 from gradbook.recording import Recording
 from gradbook.records import Role, Stage, short_id
+from gradbook.studies.arms import Arm
 from gradbook.studies.counting import step_calls, trial_calls
-from gradbook.studies.design import Arm, Design, Place
+from gradbook.studies.design import Design, Place
+from gradbook.studies.questions import outlooks
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 FOLDER = "dry-run"
 _ANY = "any"
+_ASSUMED = 0.05  # between trials of an arm, where none are known
 _FEW = 3  # examples of the validation split that candidates of a dry run are scored on
 
 
@@ -48,7 +52,9 @@ class StudyPlan:
         rows: one a cell: task, model, arm, trials, done, batches (of a trial), calls, tokens, cost and minutes (of all its trials).
         shared: calls that are made once for all arms of a trial number, and are in each of their rows.
         total, left: calls, tokens, cost and minutes of the whole study, without what is shared, and of the trials that are not done.
-        power: sentences on what the trials can show.
+        power: one row a hypothesis, task and model: trials of its arms, their `spread` (standard deviation), the least difference
+            `detectable` at a power of 0.8, the power for `size`, and the trials an arm to show that, or equivalence where nothing is there.
+        assumed: whether a spread was assumed, since no arm has two finished trials.
 
     Tokens are those of first steps: a prompt that grows makes later ones larger. Calls are the most that there may be.
     """
@@ -57,13 +63,14 @@ class StudyPlan:
     shared: int
     total: dict[str, Any]
     left: dict[str, Any]
-    power: tuple[str, ...] = ()
+    power: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
+    assumed: bool = False
 
     def __str__(self) -> str:
         shown = self.rows.to_string(
             index=False, formatters=dict.fromkeys(("calls", "tokens"), "{:,.0f}".format), float_format="{:,.2f}".format
         )
-        return "\n".join([shown, "", *self.lines])
+        return "\n".join([shown, "", *self.lines, "", *map(" ".join, self.shows)])
 
     __repr__ = __str__
 
@@ -71,7 +78,12 @@ class StudyPlan:
     def lines(self) -> list[str]:
         """The sums, in sentences."""
         shared = f"{self.shared:,} calls are the same in several arms; they are made once, and the sums have them once."
-        return [f"In all: {_said(self.total)}.", f"Not done yet: {_said(self.left)}.", *[shared] * bool(self.shared), *self.power]
+        return [f"In all: {_said(self.total)}.", f"Not done yet: {_said(self.left)}.", *[shared] * bool(self.shared)]
+
+    @property
+    def shows(self) -> list[tuple[str, str]]:
+        """What the trials can show, a hypothesis each: its name with the arms, and a sentence."""
+        return [(f"{row.property} ({row.arms}):", _shows(row, self.assumed)) for row in self.power.itertuples()]
 
     def _repr_html_(self) -> str:
         from gradbook import page  # templates are loaded where something is shown
@@ -86,9 +98,27 @@ def _said(sums: Mapping[str, Any]) -> str:
     return f"{sums['calls']:,.0f} calls at most, about {sums['tokens']:,.0f} tokens{money}, {time}"
 
 
-def power(study: "Study") -> tuple[str, ...]:
-    """What the trials can show: a sentence for each comparison that the study states; it states none yet."""
-    return ()
+def _shows(row: Any, assumed: bool) -> str:
+    if pd.isna(row.power):
+        return f"{row.trials} trials; to compare takes two an arm."
+    least = f"a difference of {100 * row.detectable:.1f} points" if math.isfinite(row.detectable) else "no difference, however large,"
+    spread = (
+        f"if trials of an arm differ by {100 * row.spread:.0f} points" if assumed else f"with {100 * row.spread:.1f} points between trials"
+    )
+    show = f"{row.to_show:.0f} trials an arm" if row.to_show == row.to_show else "no number of trials that is tried"
+    exclude = f"{row.to_exclude:.0f}" if row.to_exclude == row.to_exclude else "none that is tried"
+    told = f"{row.trials} trials show {least} in four cases of five, {spread}"
+    return f"{told}; {100 * row.size:.0f} points take {show}, equivalence {exclude}."
+
+
+def power(study: "Study") -> tuple[pd.DataFrame, bool]:
+    """What the trials can show, a row a hypothesis, task and model; and whether a spread had to be assumed."""
+    table, rows = study.trials(), list[dict[str, Any]]()
+    spreads = table.groupby(["task", "model", "arm"])["test"].std()
+    for task, model in ((task, model) for task in study.design.tasks for model in study.design.models):
+        known = {arm: float(spreads.get((task, model, arm), math.nan)) for arm in study.design.arms}
+        rows += [{"task": task, "model": model, **row} for row in outlooks(study.registered, known, _ASSUMED)]
+    return pd.DataFrame(rows), bool(spreads.isna().all())
 
 
 async def plan(study: "Study", at_once: int) -> StudyPlan:
@@ -120,13 +150,13 @@ async def plan(study: "Study", at_once: int) -> StudyPlan:
             )
         if all(model.cache for model in models.values()):  # an arm has the scores of the seed prompt from the trial of another
             again = sum(ours.values()) - max(ours.values())
-            once = _priced(Calls({"predict": again * (len(task.validation) + len(task.test))}), prices, "")
+            once = _priced(Calls({"predict": again * len(task.test)}), prices, "")
             once["minutes"] = once["seconds"] / (parallel or models["task"].concurrency) / 60
             shared = {key: shared.get(key, 0.0) + (value or 0.0) for key, value in once.items()}
     frame = pd.DataFrame(rows)
     left = 1 - frame["done"] / frame["trials"]
     total, remaining = _sums(frame, left * 0 + 1, shared), _sums(frame, left, {key: value * left.mean() for key, value in shared.items()})
-    return StudyPlan(frame.drop(columns=["_work", "_path"]), round(shared.get("calls", 0)), total, remaining, power(study))
+    return StudyPlan(frame.drop(columns=["_work", "_path"]), round(shared.get("calls", 0)), total, remaining, *power(study))
 
 
 def _sums(frame: pd.DataFrame, part: Any, shared: Mapping[str, float]) -> dict[str, Any]:

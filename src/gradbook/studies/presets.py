@@ -6,8 +6,8 @@ from typing import Any
 
 from gradbook.errors import StudyError
 from gradbook.loop import Method
+from gradbook.studies.arms import Arm
 from gradbook.studies.counting import trial_calls
-from gradbook.studies.design import Arm
 from gradbook.studies.study import Study
 from gradbook.tasks import Task
 

@@ -10,8 +10,11 @@ from gradbook.errors import StudyError
 from gradbook.loop import Method
 from gradbook.models import Budget, connect
 from gradbook.parse import toml
-from gradbook.studies.design import LENGTHS, Arm, grid
+from gradbook.stats import Hypothesis
+from gradbook.studies.arms import LENGTHS, Arm, grid
 from gradbook.tasks import Task
+
+_PLAIN = ("path", "seed", "trials", *LENGTHS, "margin", "alpha", "correction", "looks")
 
 
 def read_file(path: str | Path) -> dict[str, Any]:
@@ -32,6 +35,11 @@ def read_file(path: str | Path) -> dict[str, Any]:
         [arms.long]                         # or single arms: settings of gb.Method, and trials, steps, epochs, calls
         update = "one-step"
         steps = 100
+        [[hypotheses]]                      # fields of gb.stats.Hypothesis; by default what the arms can decide
+        name = "the loss matters"
+        arms = ["three-stage", "wrong labels"]
+
+    Beside path, trials and steps, it may have seed, epochs, calls, margin, alpha, correction and looks, as `gb.Study` has.
 
     Raises:
         StudyError: the file cannot be read, or something in it is unknown; it names what.
@@ -42,13 +50,13 @@ def read_file(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise StudyError(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from None
     tables = {name: stated.pop(name, {}) for name in ("tasks", "models", "arms", "grid", "budget")}
-    if unknown := [name for name in stated if name not in ("path", "seed", "trials", *LENGTHS)]:
-        raise StudyError(
-            f"{file} has {unknown[0]!r}, which no study has; it may have path, seed, trials, steps, epochs, calls and {', '.join(tables)}"
-        )
+    hypotheses = stated.pop("hypotheses", None)
+    if unknown := [name for name in stated if name not in _PLAIN]:
+        raise StudyError(f"{file} has {unknown[0]!r}, which no study has; it may have {', '.join([*_PLAIN, *tables, 'hypotheses'])}")
     try:
         budget = Budget(**tables["budget"]) if tables["budget"] else None
         return stated | {
+            "hypotheses": None if hypotheses is None else [Hypothesis(**table) for table in hypotheses],
             "path": file.parent / stated.get("path", file.stem),
             "tasks": {name: _task_of(file, dict(table)) for name, table in tables["tasks"].items()},
             "models": {name: _model_of(table, budget) for name, table in tables["models"].items()} or {"default": connect(budget=budget)},

@@ -4,6 +4,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def trials(study: "Study") -> pd.DataFrame:
 def _row(path: Any, place: Place, found: Result | None) -> dict[str, Any]:
     answers = {} if found is None else found.answers
     accuracies = {
-        f"{'seed_' if end == 'seed' else ''}{split}": answers[f"{end} {split}"].accuracy if answers else None
+        f"{'seed_' if end == 'seed' else ''}{split}": answers[f"{end} {split}"].accuracy if f"{end} {split}" in answers else None
         for end in reversed(ENDS)
         for split in reversed(SCORED)
     }
@@ -148,7 +149,7 @@ def scores(study: "Study") -> pd.DataFrame:
     }
     for result in done:
         for end in ENDS:
-            for split in SCORED:
+            for split in (split for split in SCORED if f"{end} {split}" in result.answers):
                 parts.append((*result.place, end, split))
                 marks.append(result.answers[f"{end} {split}"].marks)
                 examples.append(asked[result.task, split][0])
@@ -170,3 +171,30 @@ def scores(study: "Study") -> pd.DataFrame:
 def _joined(parts: Iterable[Any]) -> Any:
     several = list(parts)
     return np.concatenate(several) if several else np.array([], dtype=object)
+
+
+def write(study: "Study", file: Path, table: str) -> Path:
+    """Write one of the tables, as the ending of the path says: .csv, .parquet or .jsonl.
+
+    Raises:
+        StudyError: another ending, no such table, or the file cannot be written.
+    """
+    made = {"trials": trials, "scores": scores, "points": points}.get(table)
+    if made is None:
+        raise StudyError(f"there is no table {table!r}; there are trials, scores and points")
+    frame = made(study)
+    try:
+        match file.suffix:
+            case ".csv":
+                frame.to_csv(file, index=False)
+            case ".jsonl":
+                frame.to_json(file, orient="records", lines=True, force_ascii=False)
+            case ".parquet":
+                frame.to_parquet(file, index=False)
+            case _:
+                raise StudyError(f"{file} should end in .html or .ipynb, .svg or .png, or .csv, .parquet or .jsonl")
+    except ImportError:
+        raise StudyError('Parquet needs pyarrow: pip install "gradbook[files]"') from None
+    except OSError as error:
+        raise StudyError(f"{file} cannot be written: {(error.strerror or str(error)).lower()}") from None
+    return file

@@ -1,15 +1,16 @@
 """Study: arms × trials on tasks and models. It runs, stops and goes on, tells what failed, and gives its tables."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+from pydantic import ValidationError
 
-from gradbook import background
+from gradbook import background, displays
 from gradbook.errors import StudyError
 from gradbook.files import Folder
 from gradbook.loop import Method
@@ -17,13 +18,24 @@ from gradbook.loop.stages import together
 from gradbook.models import Model
 from gradbook.models.spec import ModelSpec
 from gradbook.records import Role
-from gradbook.studies import planning, store
-from gradbook.studies.bars import Bars
-from gradbook.studies.design import NAME, Arm, Design, Place, named, roles_of
+from gradbook.stats import Correction, Hypothesis
+from gradbook.studies import planning, questions, store
+from gradbook.studies import verdicts as judging
+from gradbook.studies.arms import Arm
+from gradbook.studies.bars import Bars, Live, watch
+from gradbook.studies.design import NAME, Design, Place, named, roles_of
+from gradbook.studies.inspect_logs import inspect_logs
+from gradbook.studies.questions import Registration
 from gradbook.studies.stated import read_file
 from gradbook.studies.trial import Job, Result, Trial, is_free, restore, run_trial
 from gradbook.tasks import Task
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from gradbook.page import charts
+
+Figure = Literal["arms", "training", "candidates", "p"]
 _BREAKS = 3  # executors that may break one after the other without a trial done between
 Start = Callable[[Place], Awaitable[Result]]
 
@@ -46,6 +58,13 @@ class Study:
         steps, epochs, calls: how long a trial is, one of them; see `gb.studies.Arm`.
         seed: what the seed of every trial derives from. The same trial number has the same seed in all arms, so that they share batches
             and the calls that they make alike.
+        hypotheses: what is to be decided (`gradbook.stats.Hypothesis`, of arms by name); by default the properties of a gradient that the
+            arms can decide, as `gb.studies.standard` finds them.
+        margin: of those, the difference in accuracy below which arms count as equivalent, 0.05 unless said otherwise.
+        alpha, correction: how often a verdict may be wrong in a family, and the correction of p within one, "holm" or "bonferroni".
+        looks: whether you will look after every trial and stop at verdicts; alpha is then kept over all looks together.
+
+    Hypotheses, margins, families and trials are written into the folder before the first call; what is changed after it is told.
 
     For a study that exists everything may be left out; what is given may add tasks, models, arms and trials, and change nothing. A task
     with a parser or scorer of its own has to be given again.
@@ -66,6 +85,11 @@ class Study:
         epochs: int | None = None,
         calls: int | None = None,
         seed: int | None = None,
+        hypotheses: Sequence[Hypothesis] | None = None,
+        margin: float = questions.MARGIN,
+        alpha: float | None = None,
+        correction: Correction | None = None,
+        looks: bool | None = None,
     ) -> None:
         self._folder = Folder(path)
         given_tasks: dict[str, Task] = {} if tasks is None else named(tasks, Task)
@@ -82,10 +106,12 @@ class Study:
             arms={name: (arm if isinstance(arm, Arm) else Arm(method=arm)).filled(name, **common) for name, arm in (arms or {}).items()},
             seed=seed if seed is not None else old.seed if old else 0,
         )
-        self.design = old.grown(new, self.path) if old else new
+        self.store = store.Store(self._folder)
+        grown = old.grown(new, self.path) if old else new
+        said = {"alpha": alpha, "correction": correction, "looks": looks}
+        self.design = grown.register(self._said(grown, hypotheses, margin, said), self._begun)
         if self.design != old:
             self.design.write(self._folder)
-        self.store = store.Store(self._folder)
 
     @classmethod
     def from_toml(cls, file: str | Path) -> "Study":
@@ -96,6 +122,34 @@ class Study:
     def path(self) -> Path:
         """The folder, in full."""
         return self._folder.path
+
+    @property
+    def registered(self) -> Registration:
+        """What is to be decided, as it stands now; see `changes`."""
+        return self.design.registered[-1]
+
+    @property
+    def _begun(self) -> bool:
+        """Whether calls have been made."""
+        return any((self.path / name).exists() for name in ("trials", planning.FOLDER, store.NAME))
+
+    @staticmethod
+    def _said(design: Design, hypotheses: Sequence[Hypothesis] | None, margin: float, said: dict[str, Any]) -> Registration:
+        """What is stated with what was registered before; where arms came in, with the properties that they can decide."""
+        before = design.registered[-1] if design.registered else Registration()
+        trials = {name: arm.trials or 0 for name, arm in design.arms.items()}
+        if hypotheses is None:
+            new = [h for task in design.tasks.values() for h in questions.standard(design.arms, task, margin)]
+            known = set(before.trials)
+            hypotheses = [*before.hypotheses, *(h for h in dict.fromkeys(new) if not set(map(questions.arm_of, h.arms)) <= known)]
+        given = {name: value for name, value in said.items() if value is not None}
+        try:
+            return Registration(**{**before.model_dump(exclude={"time"}), **given, "trials": trials, "hypotheses": tuple(hypotheses)})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise StudyError(
+                f"a study cannot have {'.'.join(map(str, first['loc']))} = {first['input']!r:.60}: {first['msg'].lower()}"
+            ) from None
 
     def __repr__(self) -> str:
         results = [result.status for result in self.store.results().values()]
@@ -152,7 +206,7 @@ class Study:
         for _ in range(20):  # a run that was stopped just now is still putting its things away
             if not is_free(self._folder, store.NAME):
                 await asyncio.sleep(0.1)
-        with self.store.writing(), Bars(self, todo()) as bars:
+        with self.store.writing(), watch(self, todo()) as bars:
             await asyncio.to_thread(self._restore, todo())
             here = self._all([[place] for place in todo()], self._starter(concurrency, bars), bars) if executor is None else None
             await background.here(here or self._on(executor, todo, share, bars))
@@ -166,7 +220,7 @@ class Study:
         """Run every trial that is not done, wait for it, and give the table of `trials()`; `options` are those of `arun`."""
         return background.run(self.arun(**options))
 
-    async def _all(self, lanes: list[list[Place]], start: Start, bars: Bars) -> None:
+    async def _all(self, lanes: list[list[Place]], start: Start, bars: Bars | Live) -> None:
         """Run all trials, those of a lane one after the other, and write down each as it ends."""
 
         async def one_after_the_other(lane: list[Place]) -> None:
@@ -177,7 +231,7 @@ class Study:
 
         await together(map(one_after_the_other, lanes))
 
-    def _starter(self, concurrency: int | None, bars: Bars) -> Start:
+    def _starter(self, concurrency: int | None, bars: Bars | Live) -> Start:
         room, connecting = asyncio.Semaphore(concurrency or self.at_once), asyncio.Lock()
 
         async def start(place: Place) -> Result:
@@ -192,7 +246,7 @@ class Study:
 
         return start
 
-    async def _on(self, executor: Any, todo: Callable[[], list[Place]], share: bool, bars: Bars) -> None:
+    async def _on(self, executor: Any, todo: Callable[[], list[Place]], share: bool, bars: Bars | Live) -> None:
         """Run all trials on an executor, or on as many of them as a function makes."""
         makes, broken = not isinstance(executor, Executor) and callable(executor), 0
         asked = set[Place]()
@@ -277,37 +331,59 @@ class Study:
     # --- afterwards ----------------------------------------------------------------------------------------------------
 
     trials, scores, points = store.trials, store.scores, store.points
+    inspect_logs = inspect_logs
+    judged, verdicts, optimism, changes = judging.judged, judging.verdicts, judging.optimism, judging.changes
+    probed = judging.probed
 
     def failures(self) -> pd.DataFrame:
         """The trials that failed and were not run again since, with what went wrong; see `trials`."""
         table = self.trials()
         return table[table["status"] == "failed"][["task", "model", "arm", "trial", "error", "path"]].reset_index(drop=True)
 
-    def export(self, path: str | Path, table: Literal["trials", "scores", "points"] = "trials") -> Path:
-        """Write one of the tables, as the ending of the path says: .csv, .parquet or .jsonl; returns the path.
+    def figure(self, kind: Figure = "arms") -> "go.Figure":
+        """A Plotly figure of the study, to explore; `export` writes the same as SVG or PNG.
+
+        Args:
+            kind: "arms", what trials ended with by arm, with the seed prompt as a line; "training", curves over the batches;
+                "candidates", their number against accuracy, with Kendall's τ; "p", the corrected p of each comparison.
 
         Raises:
-            StudyError: another ending, no such table, or the file cannot be written.
+            StudyError: there is no such figure.
         """
-        file = Path(path).expanduser().absolute()
-        if table not in ("trials", "scores", "points"):
-            raise StudyError(f"there is no table {table!r}; there are trials, scores and points")
-        frame: pd.DataFrame = getattr(self, table)()
-        try:
-            match file.suffix:
-                case ".csv":
-                    frame.to_csv(file, index=False)
-                case ".jsonl":
-                    frame.to_json(file, orient="records", lines=True, force_ascii=False)
-                case ".parquet":
-                    frame.to_parquet(file, index=False)
-                case _:
-                    raise StudyError(f"{file} should end in .csv, .parquet or .jsonl")
-        except ImportError:
-            raise StudyError('Parquet needs pyarrow: pip install "gradbook[files]"') from None
-        except OSError as error:
-            raise StudyError(f"{file} cannot be written: {(error.strerror or str(error)).lower()}") from None
-        return file
+        from gradbook.page import charts
+
+        return charts.explore(self._chart(kind))
+
+    def _chart(self, kind: str) -> "charts.Chart":
+        from gradbook.page import study_figures  # pages and pictures take a while to import, which a script need not wait for
+
+        if kind not in study_figures.KINDS:
+            raise StudyError(f"there is no figure {kind!r}; there are {', '.join(study_figures.KINDS)}")
+        return study_figures.chart(self, kind)
+
+    def export(self, path: str | Path, table: Literal["trials", "scores", "points"] = "trials", figure: Figure = "arms") -> Path:
+        """Write the study, a figure or a table, as the ending of the path says, and return the path.
+
+        .html is one page with verdicts, what was registered, figures, trials and a methods paragraph, .ipynb the same as a notebook;
+        .svg and .png are the `figure`, drawn without a browser; .csv, .parquet and .jsonl are the `table`.
+
+        Raises:
+            StudyError: another ending, no such table or figure, or a table cannot be written.
+            ExportError: a page or picture cannot be written.
+        """
+        from gradbook import export
+        from gradbook.page import charts
+
+        match Path(path).suffix.lower():
+            case ".html" | ".ipynb":
+                return export.export_study(self, path)
+            case ".svg" | ".png":
+                return export.export_picture(charts.draw(self._chart(figure)), path)
+        return store.write(self, Path(path).expanduser().absolute(), table)
+
+    def _repr_html_(self) -> str:
+        """The verdicts, or how far the study is before there are any."""
+        return displays.html(self)
 
 
 def _spec(model: Any) -> ModelSpec:

@@ -32,8 +32,9 @@ from gradbook.models.spec import ModelSpec
 from gradbook.recording import Recording
 from gradbook.records import Record, Role, SplitName, Step, sha256
 from gradbook.scores import Score
+from gradbook.studies.arms import Arm
 from gradbook.studies.counting import step_calls
-from gradbook.studies.design import Arm, Design, Place, Roles
+from gradbook.studies.design import Design, Place, Roles
 from gradbook.tasks import Task
 
 _PATIENCE = 60.0  # seconds to wait for another process that has the case open, such as a worker whose study was killed
@@ -74,7 +75,7 @@ class Result(Record):
     `answers` are those of the seed prompt and of the one that the trial ended with, by "seed test", "end validation" and so on.
     `prompt` is the SHA-256 of the latter. `calls`, tokens and `cost` are what the trial asked for, whoever paid it (`unknown`: calls
     whose usage the endpoint did not give); `trained` are the calls without the final scores; `paid` calls and `paid_cost` are what it
-    really had to pay. `seconds` is the time of its stages and scores.
+    really had to pay. `registered` is the hash of what was registered when it was run. `seconds` is the time of its stages and scores.
     """
 
     task: str
@@ -97,6 +98,7 @@ class Result(Record):
     paid_cost: float | None = None
     seconds: float = 0.0
     time: float = 0.0
+    registered: str = ""
 
     @property
     def place(self) -> Place:
@@ -113,11 +115,19 @@ class Trial:
     task: Task
     arm: Arm
     seed: int
+    registered: str = ""
 
     @classmethod
     def of(cls, folder: Path, design: Design, place: Place) -> "Trial":
         """A trial of the study in a folder."""
-        return cls(folder / design.folder(place), place, design.tasks[place.task], design.arms[place.arm], design.seed_of(place.trial))
+        return cls(
+            folder / design.folder(place),
+            place,
+            design.tasks[place.task],
+            design.arms[place.arm],
+            design.seed_of(place.trial),
+            design.registered[-1].id,
+        )
 
     async def run(self, models: Mapping[Role, Model], told: Told = lambda share: None) -> Result:
         """Go on from where the case is, to the end; a failure is a result like another.
@@ -140,7 +150,14 @@ class Trial:
     def failed(self, error: BaseException) -> Result:
         """The result of a trial that ended with an error."""
         said = str(error) if isinstance(error, GradbookError) else f"{type(error).__name__}: {error}"
-        return Result(**self.place._asdict(), status="failed", seed=self.seed, error=said[:2000], time=round(time.time(), 3))
+        return Result(
+            **self.place._asdict(),
+            status="failed",
+            seed=self.seed,
+            error=said[:2000],
+            time=round(time.time(), 3),
+            registered=self.registered,
+        )
 
     async def _open(self, models: Mapping[Role, Model]) -> Case:
         folder, until = Folder(self.path), time.monotonic() + _PATIENCE
@@ -178,15 +195,15 @@ class Trial:
 
     async def _result(self, case: Case) -> Result:
         end = best_of_beam(case)
-        wanted = [(name, step, split) for name, step in (("seed", case[0]), ("end", end)) for split in SCORED]
+        splits = SCORED if self.arm.method.validates else SCORED[1:]  # what nothing was selected by says nothing more than the test split
+        wanted = [(name, step, split) for name, step in (("seed", case[0]), ("end", end)) for split in splits]
         metrics = await together(case.ascore(step, split, variable="prompt") for _, step, split in wanted)
         answers = {
             f"{name} {split}": Answered(marks=_marks(case, step, split), balanced=None if m.balanced != m.balanced else m.balanced)
             for (name, step, split), m in zip(wanted, metrics, strict=True)
         }
         sums = await asyncio.to_thread(_spent, case)
-        scored = {"test"} if self.arm.method.validates else set(SCORED)  # a selection's scores are in the time of its step
-        entries = {entry for _, step, split in wanted if split in scored and (entry := case.entry(step, split, 0, "prompt"))}
+        entries = {entry for _, step, split in wanted if split == "test" and (entry := case.entry(step, split, 0, "prompt"))}
         return Result(
             **self.place._asdict(),
             status="done",
@@ -197,6 +214,7 @@ class Trial:
             trained=trained(case),
             seconds=round(sum(map(case.seconds, line(case))) + sum(entry.seconds for entry in entries), 3),
             time=round(time.time(), 3),
+            registered=self.registered,
             **sums,
         )
 

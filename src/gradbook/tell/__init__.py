@@ -9,6 +9,7 @@ from gradbook.tell.findings import FoundRow, asks, finding
 from gradbook.tell.names import base, comparable, line, perturbing, what
 from gradbook.tell.overviews import TreeView
 from gradbook.tell.step import note, step
+from gradbook.tell.study import StudyView, study
 from gradbook.tell.tree import tree
 from gradbook.tell.views import Annotations
 from gradbook.tell.walk import walk
@@ -17,6 +18,7 @@ from gradbook.tell.words import difference
 __all__ = [
     "Annotations",
     "FoundRow",
+    "StudyView",
     "TreeView",
     "asks",
     "base",
@@ -32,6 +34,7 @@ __all__ = [
     "pair",
     "perturbing",
     "step",
+    "study",
     "task",
     "tree",
     "walk",

@@ -12,7 +12,7 @@ from gradbook.tasks import Task
 from gradbook.tell.legend import legend
 from gradbook.tell.overviews import CaseView, Fact, HeadView, TaskView, TrainingView
 from gradbook.tell.views import Segment, Words
-from gradbook.tell.words import NOTHING, count, interval, of_steps, rich, share, spaced
+from gradbook.tell.words import NOTHING, count, interval, of_steps, rich, sampled, share, spaced
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
@@ -135,7 +135,7 @@ def _models(rec: "Recording") -> list[Fact]:
     shown = (rec.shown_model() or {"id": ""})["id"]
     facts = []
     for id, model in rec.model_facts.items():
-        sampling = ", ".join(f"{spaced(name)} {value}" for name, value in model["sampling"].items()) or "default sampling"
+        sampling = sampled(model["sampling"])
         told = rich("**{name}**, {kind}; {sampling}", name=model["name"], kind=model["kind"], sampling=sampling)
         roles = [f"as {role} in {of_steps(ids)}" for role, ids in made[id].items()] if len(made) > 1 else []
         roles += ["its scores are shown"] if id == shown and len(made) > 1 else []
@@ -174,7 +174,7 @@ def _paragraph(rec: "Recording", steps: list[Step], used: Methods) -> str:
         told.append(f"{whose} the method: {method_line(method)}{size}{own}.")
     roles = _roles(rec)
     for id, model in rec.model_facts.items():
-        sampling = ", ".join(f"{spaced(name)} {value}" for name, value in model["sampling"].items()) or "default sampling"
+        sampling = sampled(model["sampling"])
         role = f" as {', '.join(roles[id])}" if roles.get(id) else ""
         told.append(f"Model{role}: {model['name']} ({model['kind']}; {model['identity']}; {sampling}; id {id}).")
     told.append(f"In all {rec.spent}. Made with gradbook {version('gradbook')}; SHA-256 of the journal {rec.journal_sha256}.")

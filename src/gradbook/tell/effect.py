@@ -71,7 +71,7 @@ def _measured(rec: "Recording", found: "Effect") -> dict[str, Any]:
     price = found.price()
     return {
         "word": Mark(f"{_SIGNS[found.verdict][0]} {found.judged.word}", _SIGNS[found.verdict][1]) if found.verdict else None,
-        "verdict": found.judged.measured,
+        "verdict": f"{found.same[:1].upper()}{found.same[1:]}." if found.same else found.judged.measured,
         "about": about,
         "floors": tuple(_floor(arm) for arm in (found.before, found.after)),
         "recall": tuple((label, f"{found.before.recall(label):.1%}", f"{found.after.recall(label):.1%}") for label in classes),

@@ -1,7 +1,7 @@
 """The small words that all that is told shares, and the difference of two texts, word by word."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -13,12 +13,14 @@ from gradbook.tell.overviews import Figure
 from gradbook.tell.views import Segment, Words
 
 NOTHING = "–"
+_PLURALS = {"ch": "ches", "sis": "ses", "family": "families"}
 _KINDS: dict[str, Literal["same", "struck", "added"]] = {"same": "same", "removed": "struck", "added": "added"}
 
 
 def count(number: int, thing: str) -> str:
     """A number with its noun: "1 step", "2 branches"."""
-    plural = f"{thing}es" if thing.endswith("ch") else f"{thing}s"
+    ending = next((end for end in _PLURALS if thing.endswith(end)), "")
+    plural = thing.removesuffix(ending) + _PLURALS.get(ending, "s")
     return f"{number:,} {thing if number == 1 else plural}"
 
 
@@ -41,6 +43,11 @@ def of_steps(ids: list[int]) -> str:
 def spaced(name: str) -> str:
     """The name of a stage, field or setting in words."""
     return name.replace("_", " ")
+
+
+def sampled(sampling: Mapping[str, Any]) -> str:
+    """How a model samples, in words."""
+    return ", ".join(f"{spaced(name)} {value}" for name, value in sampling.items()) or "default sampling"
 
 
 def candidate_name(index: int) -> str:

@@ -1,5 +1,6 @@
 """The workbench: one cell in which a person steps, edits, compares, notes and exports."""
 
+from gradbook.ui.book import StudyBook
 from gradbook.ui.stepper import Stepper
 
-__all__ = ["Stepper"]
+__all__ = ["Stepper", "StudyBook"]

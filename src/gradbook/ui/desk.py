@@ -39,7 +39,7 @@ class Desk:
         self.split: SplitName = case.default_split(case.current)
         scored = {question.split for question in case.recorded_questions()}
         if not getattr(case, "models", {}) and scored and self.split not in scored:  # there is nothing else to see
-            self.split = next(split for split in ("validation", "train") if split in scored)
+            self.split = next(split for split in ("validation", "train", "test") if split in scored)
         self.look, self.steps, self.scoring, self.panel = "example", 1, True, False
         self.pins: list[int] = []
         self._alone = self.look  # how a step by itself was looked at last

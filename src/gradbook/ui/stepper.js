@@ -1,5 +1,4 @@
 // Puts the regions that Python renders into the page and sends what a person does. It knows nothing of cases.
-const REGIONS = ["head", "tools", "jobs", "message", "method", "tree", "step", "effect", "findings", "notes"];
 const PAUSE = 250; // ms after a key until what was typed is sent
 const SILENT = 5000; // ms without an answer until the page says so
 const FRAME = `
@@ -183,7 +182,7 @@ class Tree {
 
 function render({ model, el: root }) {
   root.classList.add("gradbook", "gradbook-stepper");
-  root.innerHTML = FRAME;
+  root.innerHTML = model.get("frame") || FRAME;
   const places = Object.fromEntries([...root.querySelectorAll("[data-region]")].map((place) => [place.dataset.region, place]));
   const shown = {};
   const folds = new Map(); // what a person opened or shut, by the fold's name
@@ -216,12 +215,12 @@ function render({ model, el: root }) {
     asked = step;
     send({ do: "go", step });
   };
-  const tree = new Tree(places.tree, go);
+  const tree = places.tree && new Tree(places.tree, go);
 
   const draw = () => {
     const held = document.activeElement;
     const inside = root.contains(held);
-    const redrawn = new Set(REGIONS.filter((name) => model.get(name) !== shown[name]));
+    const redrawn = new Set(Object.keys(places).filter((name) => model.get(name) !== shown[name]));
     for (const name of redrawn) {
       const html = (shown[name] = model.get(name));
       morph(places[name], parsed(html));
@@ -230,7 +229,7 @@ function render({ model, el: root }) {
       }
     }
     const step = String(model.get("shown"));
-    if (redrawn.has("tree") || root.dataset.step !== step) tree.arrange(step);
+    if (tree && (redrawn.has("tree") || root.dataset.step !== step)) tree.arrange(step);
     root.dataset.look = model.get("look");
     root.dataset.step = step;
     if (inside) refocus(held);
@@ -249,7 +248,7 @@ function render({ model, el: root }) {
     else if (held.isConnected && held !== document.activeElement) held.focus({ preventScroll: true });
     else if (!held.isConnected && focused) {
       const heir = [...root.querySelectorAll("[data-at]")].find((each) => each.dataset.at === focused && !each.disabled);
-      (heir ?? places.step).focus({ preventScroll: true });
+      (heir ?? places.step ?? root.querySelector("button"))?.focus({ preventScroll: true });
     }
   };
 
@@ -298,7 +297,7 @@ function render({ model, el: root }) {
   window.addEventListener("keydown", keydown, true);
   window.addEventListener("pagehide", leave);
   const placed = new ResizeObserver(() => tree.reveal(tree.rows.find((row) => row.dataset.stepId === tree.step)));
-  placed.observe(places.tree);
+  if (tree) placed.observe(places.tree);
   model.on("change", draw);
   draw();
   send({ do: "hello" });

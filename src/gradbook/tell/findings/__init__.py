@@ -43,7 +43,8 @@ def finding(rec: "Recording | None", found: Finding) -> FindingView:
     """What was found, to be laid out; with its recording, also what it cost."""
     told = _TELLERS[found.kind](rec, found)
     sentence = told.sentence.removeprefix(f"{told.verdict}: ")  # the word stands above it
-    told = replace(told, sentence=sentence[:1].upper() + sentence[1:])
+    remarks = (*filter(None, [found.looked]), *told.remarks)
+    told = replace(told, sentence=sentence[:1].upper() + sentence[1:], remarks=remarks)
     event = rec.found.get(found.id) if rec else None
     return told if rec is None or event is None else replace(told, spent=str(rec.spent_for(event)))
 

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Literal
 
 from gradbook.findings.ancestry import Origin
-from gradbook.findings.section_map import ALPHA, Section, SectionMap, Worth, points
+from gradbook.findings.base import ALPHA
+from gradbook.findings.section_map import Section, SectionMap, Worth, points
 from gradbook.findings.sections import sections
 from gradbook.tell.findings.views import BarView, FindingView, GridView, SectionView
 from gradbook.tell.overviews import Figure

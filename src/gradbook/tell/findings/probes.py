@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gradbook.edits.words import STRENGTHS
-from gradbook.findings.probes import ALPHA, NEGATED, Probe, Sign, whole
+from gradbook.findings.base import ALPHA
+from gradbook.findings.probes import NEGATED, Probe, Sign, whole
 from gradbook.findings.probes_size import StepSize
 from gradbook.findings.probes_sum import Additivity
 from gradbook.stats import Estimate, effect
@@ -47,7 +48,7 @@ def _negations(rec: "Recording | None", found: Sign) -> tuple[GridView, ...]:
 
 def step_size(rec: "Recording | None", found: StepSize) -> FindingView:
     """Dose and response."""
-    effects = [effect(found.before, draws, found.margin, ALPHA).these for draws in found.strengths]
+    effects = [effect(found.before, draws, found.margin, found.alpha).these for draws in found.strengths]
     bars = tuple(_bar(word, one, AGAINST) for word, one in zip(STRENGTHS, effects, strict=True))
     rises = (("score", found.score, found.score_rise[0]), ("share of words that change", found.distance, found.distance_rise))
     trends = GridView(
