@@ -380,7 +380,8 @@ def test_the_noise_floor_of_a_critic_is_made_of_fresh_verdicts(tmp_path):
     with Stub(reply=coin) as stub:
         case = open_case(stub, tmp_path / "case", "critic-binary")
         case.step(), case.step()
-        found = case.compare(case[1], case[2], "validation", replicates=6)
+        strict = gb.edits.replace("candidate", candidate=0, text="Judge whether the answer is right. Be strict.")
+        found = case.compare(case[1], case.perturb(2, strict), "validation", replicates=6)
     assert len(set(found.before.floor)) > 1
     targets = {
         tuple(a.target for a in score.answers)

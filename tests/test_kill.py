@@ -7,6 +7,7 @@ its input, so that a life costs milliseconds; it has a single thread when it for
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -224,6 +225,8 @@ def ran(event: dict[str, Any]) -> Ran | None:
 def without_time(event: dict[str, Any]) -> str:
     """An event as text, without what depends on time; events of work that runs at the same time come in any order."""
     kept = {name: value for name, value in event.items() if name not in VARYING}
+    if event["event"] == "finding":  # its sentence tells what more draws would take, in time too
+        kept["sentence"] = re.sub(r", [\d.]+ (s|min)\.$", "", kept["sentence"])
     if event["event"] == "step":
         edits = [{name: value for name, value in edit.items() if name != "at"} for edit in kept["step"]["edits"]]
         kept["step"] = kept["step"] | {"edits": edits}

@@ -126,11 +126,7 @@ def nothing_changed(case: "Recording", before: Step, after: Step, split: SplitNa
     elif first == second:
         said = f"steps {a} and {b} are draws of step {first}"
         said = {a: f"step {b} is another draw of step {a}", b: f"step {a} is another draw of step {b}"}.get(first, said)
-    # a step that leaves its critic as it was is looked at for its noise floor
-    elif (
-        after.variable == "critic"
-        or len({_drawn_from(case, *arm, split, after.variable) for arm in zip((before, after), stages, strict=True)}) > 1
-    ):
+    elif len({_drawn_from(case, *arm, split, after.variable) for arm in zip((before, after), stages, strict=True)}) > 1:
         return ""
     else:
         said = f"what differs in step {b} is read by none of its draws" if stages[1] else f"steps {a} and {b} end with the same prompt"

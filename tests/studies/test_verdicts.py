@@ -14,7 +14,7 @@ from gradbook.studies.questions import FIRST_EPOCH, LAST_EPOCH
 from gradbook.studies.trial import Answered, Point, Result
 from small import reply, small_task
 from stub import Stub
-from studying import make
+from studying import loud, make
 
 NAIVE = {"selection": "naive"}
 ARMS = {
@@ -337,6 +337,22 @@ def test_an_audit_stops_where_the_budget_does_and_goes_on_with_more(stub, tmp_pa
     assert 0 < spent <= least and "cannot tell" in set(first["verdict"])
     gb.audit(small_task(), model, 3 * least, path=tmp_path / "audit")
     assert spent < len(stub.requests) <= 3 * least
+    before = (tmp_path / "audit" / "study.toml").read_bytes()
+    for other in ({"margin": 0.1}, {"model": connect(tmp_path, stub.url, sampling={"temperature": 1})}):
+        with pytest.raises(StudyError, match=r"another margin|another model of the name"):
+            gb.audit(**{"task": small_task(), "model": model, "budget": least, "path": tmp_path / "audit"} | other)
+    assert (tmp_path / "audit" / "study.toml").read_bytes() == before
+
+
+def test_an_audit_of_a_task_with_a_parser_of_its_own_goes_on(stub, tmp_path):
+    from dataclasses import replace
+
+    from studying import connect
+
+    model, task = connect(tmp_path, stub.url), replace(small_task(test=40), parser=loud)
+    first = gb.audit(task, model, 1500, path=tmp_path / "audit")
+    again = gb.audit(task, model, 1500, path=tmp_path / "audit")
+    assert again["verdict"].tolist() == first["verdict"].tolist()
 
 
 def test_an_audit_that_no_budget_allows_says_what_it_takes(stub, tmp_path):

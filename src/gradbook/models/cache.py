@@ -14,6 +14,8 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from gradbook.errors import ModelError
+from gradbook.records import Call
+from gradbook.replies import said
 
 T = TypeVar("T")
 _PATIENCE = 30.0  # seconds to wait for another process that makes the file
@@ -33,6 +35,11 @@ def key_of(identity: str, messages: list[dict[str, str]], sampling: dict[str, An
     """The content address of a call: SHA-256 of these four as canonical JSON, in hexadecimal."""
     content = json.dumps([identity, messages, sampling, replicate], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_reply(call: Call) -> bool:
+    """Whether a call says something beside its thoughts and came to its own end."""
+    return said(call.text, call.finish_reason).lost is None and call.finish_reason not in ("content_filter", "error")
 
 
 class CallCache:
@@ -81,6 +88,12 @@ class CallCache:
             ModelError: the file is damaged, or the disk is full.
         """
         self._execute("write", _PUT, key, json.dumps(value))
+
+    def keep(self, call: Call) -> None:
+        """Put a call, if it is worth keeping for good; as `put`."""
+        if is_reply(call):
+            kept = {"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"}
+            self.put(call.key, call.model_dump(include=kept))
 
     def _open(self) -> dict[str, sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from gradbook import background
 from gradbook.errors import ModelError
 from gradbook.models.budget import Budget, longest, most
-from gradbook.models.cache import CallCache, key_of
+from gradbook.models.cache import CallCache, is_reply, key_of
 from gradbook.models.faults import Fault, mended, scrubbed
 from gradbook.models.spec import ModelSpec
 from gradbook.records import Call, short_id
-from gradbook.replies import said
 from gradbook.scores import Spent
 
 if TYPE_CHECKING:  # the openai library takes half a second to import, and reading a case needs none of it
@@ -204,7 +203,7 @@ class Model:
             call = self._call(flight, cached=True, **value)
         except (TypeError, ValueError):
             return None
-        return call if _is_reply(call) else None
+        return call if is_reply(call) else None
 
     def _call(self, flight: _Flight, **value: Any) -> Call:
         prompt, completion, cost = value.get("prompt_tokens"), value.get("completion_tokens"), None
@@ -285,7 +284,7 @@ class Model:
 
     async def _keep(self, cache: CallCache, call: Call) -> None:
         try:
-            await asyncio.to_thread(keep, cache, call)
+            await asyncio.to_thread(cache.keep, call)
         except ModelError as error:  # the reply is paid and must not be lost with it
             warnings.warn(f"A reply was not cached. {error}", RuntimeWarning, stacklevel=2)
 
@@ -355,17 +354,6 @@ class Model:
         self._closer = weakref.finalize(self, _close, opened)
         self._closer.atexit = False
         return address, opened
-
-
-def keep(cache: CallCache, call: Call) -> None:
-    """Put a call into a cache, if it is worth that."""
-    if _is_reply(call):
-        cache.put(call.key, call.model_dump(include={"text", "finish_reason", "reason", "prompt_tokens", "completion_tokens", "seconds"}))
-
-
-def _is_reply(call: Call) -> bool:
-    """Whether it says something beside its thoughts and came to its own end: only then is it worth keeping for good."""
-    return said(call.text, call.finish_reason).lost is None and call.finish_reason not in ("content_filter", "error")
 
 
 _models: "weakref.WeakSet[Model]" = weakref.WeakSet()

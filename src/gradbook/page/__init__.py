@@ -4,6 +4,7 @@ The same templates make the regions of the workbench, the export, the rich displ
 """
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,9 @@ __all__ = ["comparison", "finding", "render", "study", "style", "task"]
 
 @cache
 def style() -> Markup:
-    """The one style sheet."""
-    return Markup(files("gradbook.page").joinpath("style.css").read_text(encoding="utf-8"))
+    """The one style sheet, without what only its readers need: a stored workbench has it twice."""
+    sheet = files("gradbook.page").joinpath("style.css").read_text(encoding="utf-8")
+    return Markup(re.sub(r"\s*([{};,]|/\*.*?\*/)\s*", lambda at: at[1].partition("/*")[0], sheet, flags=re.DOTALL))
 
 
 def render(template: str, **views: Any) -> Markup:

@@ -14,7 +14,7 @@ from gradbook.page.svg import COLOURS, line, svg, tag, text
 
 if TYPE_CHECKING:
     from gradbook.studies import Result, Study
-    from gradbook.studies.verdicts import Verdict
+    from gradbook.studies.verdicts import Judged
     from gradbook.tell.study import VerdictView
 
 KINDS = ("arms", "training", "candidates", "p")
@@ -23,7 +23,7 @@ VERDICTS: dict[str, tuple[str, Form]] = {"holds": ("good", "dot"), "does not hol
 _WIDE = 230
 
 
-def chart(study: "Study", kind: str, judged: "Sequence[Verdict] | None" = None) -> Chart:
+def chart(study: "Study", kind: str, judged: "Sequence[Judged] | None" = None) -> Chart:
     """The chart of a kind, one of KINDS; `judged` where that is known already."""
     if kind in ("arms", "training"):
         return arms(study) if kind == "arms" else training(study)
@@ -100,7 +100,7 @@ def training(study: "Study") -> Chart:
     return Chart("Training", tuple(panels), Axis("batches", 1, max(2, deepest), "count"), Axis("right", 0, 1))
 
 
-def candidates(study: "Study", judged: "Sequence[Verdict]") -> Chart:
+def candidates(study: "Study", judged: "Sequence[Judged]") -> Chart:
     """What trials ended with over how many candidates there were to choose from, with the trend and Kendall's τ."""
     panels, values, doses = [], list[float](), list[float]()
     for one in judged:
@@ -127,7 +127,7 @@ def candidates(study: "Study", judged: "Sequence[Verdict]") -> Chart:
     return Chart("Candidates against accuracy on the test split", tuple(panels), axis, Axis("", *_range(values)), nothing)
 
 
-def p(study: "Study", judged: "Sequence[Verdict]") -> Chart:
+def p(study: "Study", judged: "Sequence[Judged]") -> Chart:
     """The corrected p of each comparison on a logarithmic scale, with alpha; the form of a mark says the verdict."""
     alpha = study.registered.alpha
     panels, least = [], alpha

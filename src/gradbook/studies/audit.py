@@ -19,10 +19,12 @@ from gradbook.files import Folder
 from gradbook.loop import Method
 from gradbook.models import Budget, Model
 from gradbook.models.spec import ModelSpec
+from gradbook.parse import json_line, toml
 from gradbook.scores import Spent
 from gradbook.stats.looks import FIRST
 from gradbook.studies.arms import Arm
 from gradbook.studies.counting import trial_calls
+from gradbook.studies.design import EXAMPLES as FILE
 from gradbook.studies.design import NAME
 from gradbook.studies.questions import MARGIN, arm_of, standard
 from gradbook.studies.study import Study
@@ -95,13 +97,23 @@ def audit(task: Task, model: Any, budget: Budget | int, **options: Any) -> pd.Da
 
 def _study(folder: Path, task: Task, model: Any, budget: Budget, margin: float, seed: int) -> Study:
     """The study of an audit: as it was begun, or of the richest design that the budget allows."""
+    spec = model.spec if isinstance(model, Model) else model
     if Folder(folder).has(NAME):
-        asked = Study(folder, models=model).design.tasks.get(task.name)
-        return Study(folder, models=model, tasks=replace(task, test=task.test[: len(asked.test)]) if asked else task)
-    chosen = choose(task, budget, model.spec if isinstance(model, Model) else model)
+        return Study(folder, tasks=_as_begun(Folder(folder), task, spec, margin), models=model, seed=seed)
+    chosen = choose(task, budget, spec)
     asks = [h for h in standard(chosen.arms, chosen.task, margin) if h.arms[0] == MAIN and h.arms[1] in chosen.arms]
     given = {"tasks": chosen.task, "models": model, "arms": chosen.arms, "trials": ROUNDS, "seed": seed}
     return Study(folder, **given, hypotheses=asks, looks=True)
+
+
+def _as_begun(folder: Folder, task: Task, model: ModelSpec, margin: float) -> Task:
+    """The task with as many test examples as an audit was begun with; raises StudyError where that was another audit."""
+    stated = toml(folder.read(NAME), folder.path / NAME)
+    margins = {h["margin"] for h in stated["registered"][-1]["hypotheses"]}
+    if list(stated["models"]) != [model.name] or list(stated["tasks"]) != [task.name] or margins != {margin}:
+        raise StudyError(f"{folder.path} holds an audit of another task or model, or with another margin: give this one a path of its own")
+    lines = enumerate(folder.read(FILE).splitlines(), start=1)
+    return replace(task, test=task.test[: sum(json_line(line, folder.path / FILE, n)["split"] == "test" for n, line in lines)])
 
 
 def choose(task: Task, budget: Budget, model: ModelSpec) -> Choice:

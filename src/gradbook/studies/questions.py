@@ -15,6 +15,7 @@ from gradbook.loop.method import PROMPT_ONLY
 from gradbook.plan import epoch_length
 from gradbook.records import Record
 from gradbook.stats import Correction, Hypothesis, changed, outlook, registration
+from gradbook.stats.permutation import DRAWS
 from gradbook.studies.arms import LENGTHS, Arm
 from gradbook.studies.counting import trial_calls
 from gradbook.tasks import Task
@@ -38,6 +39,11 @@ class Registration(Record):
     trials: dict[str, int] = Field(default={}, description="How many trials of each arm.")
     hypotheses: tuple[Hypothesis, ...] = ()
     time: str = ""
+
+    @property
+    def arrangements(self) -> int:
+        """How many arrangements of the trials are drawn where not all are counted: fewer for each of many looks."""
+        return 10_000 if self.looks else DRAWS
 
     @property
     def id(self) -> str:
@@ -64,7 +70,9 @@ class Registration(Record):
         return (*told, *changed(first.hypotheses, self.hypotheses))
 
     def check(self, arms: Mapping[str, Arm]) -> None:
-        """Raise StudyError where a hypothesis is of an arm that is not there."""
+        """Raise StudyError where a hypothesis is of an arm that is not there, or an arm is named as an epoch of one is."""
+        if taken := next((name for name in arms if arm_of(name) != name), None):
+            raise StudyError(f"an arm cannot be called {taken!r}: what ends so is an epoch of one; give it another name")
         for hypothesis in self.hypotheses:
             for name in hypothesis.arms:
                 if arm_of(name) not in arms:

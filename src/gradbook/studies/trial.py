@@ -27,7 +27,6 @@ from gradbook.ledger import Ledger
 from gradbook.loop.stages import together
 from gradbook.models import Model
 from gradbook.models.cache import CallCache
-from gradbook.models.endpoint import keep
 from gradbook.models.spec import ModelSpec
 from gradbook.recording import Recording
 from gradbook.records import Record, Role, SplitName, Step, sha256
@@ -261,7 +260,7 @@ def restore(case: Path, models: Roles) -> None:
     for each in Ledger(Folder(case), lambda _: False).lines() if caches else ():
         cache = caches.get(models[each.role].cache or "")
         if cache and cache.get(each.key) is None:
-            keep(cache, each.call)
+            cache.keep(each.call)
 
 
 def is_free(folder: Folder, name: str) -> bool:

@@ -22,31 +22,37 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float64]
 FIRST_COLUMNS = ["task", "model", "property", "arms", "n", "effect", "low", "high", "p", "corrected_p", "power", "verdict", "reason"]
-_LOOKING = 10_000  # arrangements that are drawn for each of many looks; 100,000 where there is one
 _RIGHT = ord(MARKS["right"])
 
 
-class Verdict(NamedTuple):
-    """What a study says of one property on a task and model, and the trials that it stands on."""
+class Judged(NamedTuple):
+    """What a study says of one property on a task and model, the arms that its hypothesis compares, and the trials that it stands on."""
 
     task: str
     model: str
     found: stats.Property
+    arms: tuple[str, ...]
     trials: tuple[Place, ...]
 
 
-def judged(study: "Study") -> list[Verdict]:
+def judged(study: "Study") -> list[Judged]:
     """Judge each hypothesis as it is registered, by the trials that are done."""
     said, results = study.registered, study.store.results()
     found = []
     for task, model in ((task, model) for task in study.design.tasks for model in study.design.models):
         scores = scores_of(study, task, model, results)
-        looking: dict[str, Any] = {"until": "decided", "draws": _LOOKING} if said.looks else {}
-        rows = stats.properties(scores, said.hypotheses, alpha=said.alpha, correction=said.correction, **looking)
+        rows = stats.properties(
+            scores,
+            said.hypotheses,
+            alpha=said.alpha,
+            correction=said.correction,
+            until="decided" if said.looks else None,
+            draws=said.arrangements,
+        )
         for row in rows:
-            arms = {arm_of(name) for name in row.hypothesis.arms}
-            places = (Place(task, model, arm, n) for arm in arms for n in range(said.trials.get(arm, 0)))
-            found.append(Verdict(task, model, row, tuple(sorted(place for place in places if place in results))))
+            arms = tuple(map(arm_of, row.hypothesis.arms))
+            places = (Place(task, model, arm, n) for arm in set(arms) for n in range(said.trials.get(arm, 0)))
+            found.append(Judged(task, model, row, arms, tuple(sorted(place for place in places if place in results))))
     return found
 
 
@@ -75,7 +81,12 @@ def _table(rows: list[Scores | None], width: int) -> Scores:
 def _answers(result: Result | None) -> Scores | None:
     if result is None or not result.answers:
         return None
-    return (np.frombuffer(result.answers["end test"].marks.encode(), dtype=np.uint8) == _RIGHT).astype(float)
+    return _marks(result, "end test")
+
+
+def _marks(result: Result, what: str) -> Scores:
+    """1 for each right answer of a prompt on a split, else 0."""
+    return (np.frombuffer(result.answers[what].marks.encode(), dtype=np.uint8) == _RIGHT).astype(float)
 
 
 def _right(result: Result | None, part: slice) -> Scores | None:
@@ -130,11 +141,7 @@ def optimism(study: "Study") -> pd.DataFrame:
         if len(done) < 2 or not study.design.arms[name].method.validates:
             continue
         ends, seeds = (
-            [
-                np.stack([np.frombuffer(r.answers[f"{end} {split}"].marks.encode(), dtype=np.uint8) == _RIGHT for r in done]) * 1.0
-                for split in ("validation", "test")
-            ]
-            for end in ("end", "seed")
+            [np.stack([_marks(result, f"{end} {split}") for result in done]) for split in ("validation", "test")] for end in ("end", "seed")
         )
         found = stats.optimism(ends[0], ends[1], seeds)
         told = {"optimism": found.value, "low": found.low, "high": found.high, "p": found.p}

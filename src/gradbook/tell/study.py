@@ -18,7 +18,7 @@ from gradbook.tell.words import NOTHING, count
 
 if TYPE_CHECKING:
     from gradbook.studies import Study
-    from gradbook.studies.verdicts import Verdict
+    from gradbook.studies.verdicts import Judged
 
 _SIGNS: dict[PropertyVerdict, str] = {"holds": "●", "does not hold": "◆", "cannot tell": "○"}
 
@@ -112,7 +112,7 @@ class StudyView:
         return max(0.1, math.ceil(max(edges, default=0.1) * 10 - 1e-9) / 10)
 
 
-def study(shown: "Study", judged: "Sequence[Verdict] | None" = None) -> StudyView:
+def study(shown: "Study", judged: "Sequence[Judged] | None" = None) -> StudyView:
     """A study as its page tells it; `judged` where it is known already."""
     ids = {cell: f"arm-{n}" for n, cell in enumerate(shown.design.cells(), start=1)}
     verdicts = tuple(_verdicts(shown, shown.judged() if judged is None else judged, ids))
@@ -161,11 +161,11 @@ def where_of(shown: "Study", task: str, model: str) -> str:
     return " · ".join(name for name, told in zip((task, model), several, strict=True) if told)
 
 
-def _verdicts(shown: "Study", judged: "Sequence[Verdict]", ids: dict[Any, str]) -> Iterator[VerdictView]:
+def _verdicts(shown: "Study", judged: "Sequence[Judged]", ids: dict[Any, str]) -> Iterator[VerdictView]:
     number = 0
     for number, one in enumerate(judged, start=1):
         h, found = one.found.hypothesis, one.found
-        arms = tuple((name, ids[one.task, one.model, _base(name, shown)]) for name in h.arms)
+        arms = tuple((name, ids[one.task, one.model, arm]) for name, arm in zip(h.arms, one.arms, strict=True))
         yield VerdictView(
             id=f"verdict-{number}",
             where=where_of(shown, one.task, one.model),
@@ -191,11 +191,6 @@ def _verdicts(shown: "Study", judged: "Sequence[Verdict]", ids: dict[Any, str]) 
         arms = ((row["arms"], ids[row["task"], row["model"], row["arms"]]),)
         told = (row["property"], "", arms, "", row["n"], Figure(NOTHING), NOTHING, NOTHING, NOTHING, row["verdict"])
         yield VerdictView(f"verdict-{n}", where_of(shown, row["task"], row["model"]), *told, _SIGNS[row["verdict"]], row["reason"])
-
-
-def _base(name: str, shown: "Study") -> str:
-    """The arm that a hypothesis names, which may say an epoch of it."""
-    return max((arm for arm in shown.design.arms if name.startswith(arm)), key=len)
 
 
 def _effect(value: float, low: float, high: float) -> Figure:

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from gradbook.records import SPLITS
-from gradbook.stats.permutation import DRAWS
 from gradbook.tables import method_line
 from gradbook.tell.words import count, sampled, spaced
 
@@ -92,11 +91,11 @@ def _tests(said: "Registration") -> str:
     paired = "; pairs of trials by flipping the signs of their differences" if any(h.paired for h in said.hypotheses) else ""
     trends = "; trends by Kendall’s τ under permutation" if any(h.doses for h in said.hypotheses) else ""
     correction = {"holm": "Holm’s", "bonferroni": "Bonferroni’s"}[said.correction]
+    drawn = f"{said.arrangements:,} arrangements and else with as many drawn ones (fewer beyond 200 trials)"
     return (
-        f"Arms were compared by permutation t-tests{', ' if directed else ''}{' or '.join(directed)}, exact where there are at most "
-        f"{DRAWS:,} arrangements and else with {DRAWS:,} drawn ones (fewer beyond 200 trials){paired}{trends}; equivalence by two one-"
-        f"sided permutation tests against the margin. P values were corrected by {correction} method within families, on each task and "
-        f"model for itself, at alpha = {said.alpha:g}."
+        f"Arms were compared by permutation t-tests{', ' if directed else ''}{' or '.join(directed)}, exact where there are at most {drawn}"
+        f"{paired}{trends}; equivalence by two one-sided permutation tests against the margin. P values were corrected by {correction} "
+        f"method within families, on each task and model for itself, at alpha = {said.alpha:g}."
     )
 
 
