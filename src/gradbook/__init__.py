@@ -14,6 +14,7 @@ from gradbook.errors import GradbookError
 from gradbook.findings.sections import recut, sections
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
+from gradbook.packing import pack, unpack
 from gradbook.recording import Recording
 from gradbook.studies import Study, audit
 from gradbook.tasks import Task
@@ -38,12 +39,14 @@ __all__ = [
     "audit",
     "connect",
     "edits",
+    "pack",
     "presets",
     "probes",
     "recut",
     "sections",
     "studies",
     "tasks",
+    "unpack",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The command line: gradbook lab | models | replay | export | study."""
+"""The command line: gradbook lab | models | replay | export | study | pack | unpack."""
 
 import argparse
 import subprocess
@@ -47,6 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--concurrency", type=int, help="how many trials run at the same time")
     study.add_argument("--out", type=Path, help="write the table as .csv, .parquet or .jsonl as well")
     study.set_defaults(run=_study)
+    pack = commands.add_parser("pack", help="write a case or a study as one file, to hand on")
+    pack.add_argument("case", type=Path)
+    pack.add_argument("out", type=Path, nargs="?", help="a file that ends in .zip; by default beside the case")
+    pack.add_argument("--private", action="store_true", help="put examples in that must not be published")
+    pack.set_defaults(run=_pack)
+    unpack = commands.add_parser("unpack", help="make the folder of a packed case; nothing in it runs")
+    unpack.add_argument("file", type=Path)
+    unpack.add_argument("into", type=Path, nargs="?", help="the new folder; by default beside the file")
+    unpack.add_argument("--most", type=int, help="bytes that it may take unpacked; by default a gigabyte")
+    unpack.set_defaults(run=_unpack)
     return parser
 
 
@@ -91,6 +101,18 @@ def _export(options: argparse.Namespace, _rest: list[str]) -> None:
     from gradbook.recording import Recording
 
     print(Recording(options.case).export(options.out, options.annotations))
+
+
+def _pack(options: argparse.Namespace, _rest: list[str]) -> None:
+    from gradbook.packing import pack
+
+    print(pack(options.case, options.out, private=options.private))
+
+
+def _unpack(options: argparse.Namespace, _rest: list[str]) -> None:
+    from gradbook.packing import unpack
+
+    print(unpack(options.file, options.into, **({"most": options.most} if options.most else {})))
 
 
 def _study(options: argparse.Namespace, _rest: list[str]) -> int:
