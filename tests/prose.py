@@ -11,6 +11,7 @@ import nbformat
 from scipy.stats import t
 
 import gradbook as gb
+from gradbook.stats import points
 
 ROOT = Path(__file__).resolve().parent.parent
 _CODE = (
@@ -162,3 +163,15 @@ def gain(case: gb.Recording, stage: str) -> tuple[str, str]:
     name = {"evaluate": "evaluation", "rewrite": "rewrite"}[stage]
     found = re.search(rf"put in at the {name}, the rule adds (\S+) points \((.*?),", str(case.trace(1, split="test", replicates=3)))
     return found[1], found[2]
+
+
+def between(values: Iterable[float]) -> str:
+    """The least and the most of differences, in points."""
+    return " to ".join(map(points, spread(values)))
+
+
+def arms(study: gb.Study, task: str) -> str:
+    """What the seed prompt and the arms reach on a task in the mean of their trials."""
+    trials = study.trials()[lambda table: table["task"] == task]
+    low, high = spread(trials.groupby("arm")["test"].mean())
+    return f"reaches {trials['seed_test'].mean() * 100:.1f} % in the mean, and the arms end at {low * 100:.1f} to {high * 100:.1f} %"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -73,3 +74,20 @@ def test_each_recorded_case_has_its_command():
     assert sorted(script.CASES) == NAMES
     for name in NAMES:
         assert f"python casestudies/record.py {name}" in (ROOT / name / "README.md").read_text()
+
+
+def test_the_recorded_study_is_whole_and_gives_its_verdicts(tmp_path):
+    shutil.copytree(ROOT / "small_model", tmp_path / "small_model")
+    before = {path: path.read_bytes() for path in (tmp_path / "small_model").rglob("*") if path.is_file()}
+    study = gb.Study(tmp_path / "small_model")
+    trials, verdicts = study.trials(), study.verdicts()
+    assert len(trials) == 40 and set(trials["status"]) == {"done"} and study.changes() == () and study.plan().left["calls"] == 0
+    assert len(verdicts) == 8 and set(verdicts["verdict"]) == {"cannot tell"} and all(verdicts["reason"].str.len() > 50)
+    for path in trials["path"][::7]:
+        case = gb.Recording(path)
+        assert case.current.done and {facts["name"] for facts in case.model_facts.values()} == {"qwen2.5-coder-0.5b"}
+    assert {path: path.read_bytes() for path in (tmp_path / "small_model").rglob("*") if path.is_file()} == before, (
+        "reading changes nothing"
+    )
+    stated = gb.studies.read_file(ROOT / "small_model.toml")
+    assert gb.Study(**{**stated, "path": tmp_path / "small_model"}).design == study.design, "the file beside it states this very study"

@@ -10,7 +10,7 @@ from gradbook.loop import Method
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.metrics import Flip, Metrics
 from gradbook.records import STAGES, SplitName, Stage, Step
-from gradbook.stats.effect import Verdict
+from gradbook.stats.effect import Verdict, points
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class Effect:
     @property
     def as_they_ran(self) -> str:
         """What the two prompts have to say, one against the other."""
-        points = f"{(self.after.metrics.accuracy.value - self.before.metrics.accuracy.value) * 100:+.1f} points".replace("-", "−")
-        return f"These two prompts: {points} ({self.fixed} fixed, {self.broken} broken, exact McNemar p = {self.p:.2g})."
+        change = points(self.after.metrics.accuracy.value - self.before.metrics.accuracy.value)
+        return f"These two prompts: {change} points ({self.fixed} fixed, {self.broken} broken, exact McNemar p = {self.p:.2g})."
 
     @property
     def shares(self) -> list[tuple[str, float, float]]:

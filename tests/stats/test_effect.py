@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal, norm, ttest_ind
 
 from gradbook.errors import StatsError
 from gradbook.stats import contrast, effect
-from gradbook.stats.effect import differences
+from gradbook.stats.effect import differences, points
 from gradbook.stats.looks import FIRST, level_of_look
 
 seeds = st.integers(0, 10**6)
@@ -268,3 +268,11 @@ def test_a_sum_of_arms_errs_as_it_says():
 def test_a_sum_takes_draws_of_the_same_examples(arms):
     with pytest.raises(StatsError, match="two or more draws of the same two or more examples"):
         contrast(arms, [1, -1])
+
+
+@given(st.floats(-1, 1))
+def test_points_have_no_minus_before_nothing_and_round_as_a_person_would(share):
+    said = points(share)
+    assert said[0] in "+−" and (said[0] == "+" or said != "−0.0")
+    assert abs(float(said.replace("−", "-")) - 100 * share) < 0.0500001
+    assert points(-0.1875 + 1e-17) == points(-0.1875) == points(-0.18750000000000003) and points(-1e-17) == "+0.0"

@@ -15,7 +15,7 @@ from gradbook.findings.bench import Bench, reads_only
 from gradbook.loop.stages import together
 from gradbook.metrics import class_pairs
 from gradbook.records import Answer, SplitName, Step
-from gradbook.stats.effect import MOST_REPLICATES
+from gradbook.stats.effect import MOST_REPLICATES, points
 
 if TYPE_CHECKING:
     from gradbook.case import Case
@@ -69,7 +69,7 @@ class PrevalenceCheck(Finding):
 
     def __str__(self) -> str:
         found = self.check
-        accuracy, balanced = (f"{100 * gain:+.1f}".replace("-", "−") for gain in found.gain)
+        accuracy, balanced = map(points, found.gain)
         told = f"accuracy {accuracy} points, balanced accuracy {balanced}"
         if self.verdict == "no gain":
             return f"There is no gain to explain: {told}."

@@ -17,6 +17,7 @@ from gradbook.findings.bench import Bench, recorded
 from gradbook.findings.texts import distances, mean_distances
 from gradbook.loop.stages import together
 from gradbook.records import STAGES, Stage, Step, sha256
+from gradbook.stats import points
 
 if TYPE_CHECKING:
     from gradbook.case import Case
@@ -103,7 +104,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def _points(value: float) -> str:
-    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−") if np.isfinite(value) else "any"
+    return points(value) if np.isfinite(value) else "any"
 
 
 def _signed(value: float) -> str:

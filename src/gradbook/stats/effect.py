@@ -148,8 +148,8 @@ class Estimate:
 
 
 def points(share: float) -> str:
-    """A difference of shares in points."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "−")  # no minus before nothing
+    """A difference of shares in points: no minus stands before nothing, and what a float falls short of a half counts as one."""
+    return f"{round(round(100 * share, 9), 1) + 0.0:+.1f}".replace("-", "−")
 
 
 @dataclass(frozen=True)

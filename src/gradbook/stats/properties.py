@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradbook.errors import StatsError
-from gradbook.stats.effect import effect
+from gradbook.stats.effect import effect, points
 from gradbook.stats.hypotheses import Correction, Hypothesis
 from gradbook.stats.looks import FIRST, level_of_look
 from gradbook.stats.permutation import DRAWS, Array, Contrast, Tau, kendall, p_of, permutation_test
@@ -352,7 +352,7 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
     test = judged.test
     first, last = (h.arms[0], h.arms[1]) if not h.doses else (h.arms[int(np.argmin(h.doses))], h.arms[int(np.argmax(h.doses))])
     pair = f"from {first} to {last}" if h.doses else f"{first} minus {last}"
-    said = f"{pair}: {_points(test.contrast.value)} points{_between(bounds)}" + (
+    said = f"{pair}: {points(test.contrast.value)} points{_between(bounds)}" + (
         f", τ = {test.tau.value:.2f}" if test.tau and not math.isnan(test.tau.value) else ""
     )
     margin, p = f"±{100 * h.margin:g} points", f"corrected p = {judged.corrected:.2g}"
@@ -383,8 +383,4 @@ def _trials(count: int | None, would: str) -> str:
 
 
 def _between(bounds: tuple[float, float]) -> str:
-    return "" if math.isinf(bounds[0]) else f" ({_points(bounds[0])} to {_points(bounds[1])})"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
+    return "" if math.isinf(bounds[0]) else f" ({points(bounds[0])} to {points(bounds[1])})"

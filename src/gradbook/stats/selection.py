@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import stdtr, stdtrit
 
 from gradbook.errors import StatsError
-from gradbook.stats.effect import Array, arm
+from gradbook.stats.effect import Array, arm, points
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Optimism:
     gain: bool
 
     def __str__(self) -> str:
-        shown = [f"{100 * x:+.1f}".replace("-", "−") for x in (self.value, self.low, self.high)]
+        shown = [points(share) for share in (self.value, self.low, self.high)]
         return f"the split that chose flatters by {shown[0]} points ({shown[1]} to {shown[2]}, {self.trials} trials)"
 
 

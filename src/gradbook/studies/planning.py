@@ -83,7 +83,10 @@ class StudyPlan:
     @property
     def shows(self) -> list[tuple[str, str]]:
         """What the trials can show, a hypothesis each: its name with the arms, and a sentence."""
-        return [(f"{row.property} ({row.arms}):", _shows(row, self.assumed)) for row in self.power.itertuples()]
+        several = [name for name in ("task", "model") if self.rows[name].nunique() > 1]
+        where = ["".join(f", {row[name]}" for name in several) for _, row in self.power.iterrows()]
+        rows = zip(self.power.itertuples(), where, strict=True)
+        return [(f"{row.property} ({row.arms}){at}:", _shows(row, self.assumed)) for row, at in rows]
 
     def _repr_html_(self) -> str:
         from gradbook import page  # templates are loaded where something is shown
