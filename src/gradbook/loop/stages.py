@@ -335,6 +335,7 @@ async def together(work: Iterable[Any], room: Room | None = None) -> list[Any]:
                 if room:
                     await room.slots.acquire()
                     tasks[-1].add_done_callback(lambda _: room.slots.release())
+                    await asyncio.sleep(0)  # its request goes out before the next one is made ready
     except* Exception as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
