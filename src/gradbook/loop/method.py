@@ -60,6 +60,17 @@ class Method(Record):
     beam: int = Field(default=1, ge=1, le=5, description="Prompts carried on side by side, 1 to 5: the best on the validation split.")
     momentum: int = Field(default=0, ge=0, le=20, description="Steps back whose prompt critiques the rewrite sees as well; 0: none.")
     add_only: bool = Field(default=False, description="The old prompt stays as it is, word for word; a rewrite only adds lines to it.")
+    engine: Literal["native", "textgrad", "gepa"] = Field(
+        default="native",
+        description="Whose code runs the stages: gradbook's own; textgrad: the library's forward, loss, backward and optimiser with its "
+        "own meta-prompts; gepa: the library's reflection and proposer. Batches, labels, selection and scores are gradbook's in each.",
+    )
+    constraints: tuple[str, ...] = Field(
+        default=(), description="What a rewritten prompt must keep to, a sentence each, as TextGrad's optimiser is told it."
+    )
+    in_context: tuple[str, ...] = Field(
+        default=(), description="Examples of good prompts, a text each, that TextGrad's optimiser is to go by when it rewrites."
+    )
     templates: Templates = Field(default=Templates(), description="The meta-prompts.")
 
     def __init__(self, **settings: Any) -> None:
@@ -105,6 +116,8 @@ class Method(Record):
     @property
     def used_templates(self) -> tuple[str, ...]:
         """The names of the meta-prompts that steps under this method read."""
+        if self.engine == "textgrad":  # it brings its own, but for the critic's
+            return (*(name for name in Templates.model_fields if self.critic and name.startswith("critic_")), "evaluation_none")
         evaluation = [name for name in Templates.model_fields if name.startswith(("critic_", "verdict_") if self.critic else "evaluation_")]
         rewrites = {
             "three-stage": ["output_critique", "prompt_critique", "add" if self.add_only else "rewrite"],
@@ -173,6 +186,25 @@ def _refusals(m: Method) -> list[tuple[bool, str]]:
         (one and m.paraphrases > 0, f"paraphrases make several candidates, and {m.selection} selection takes one: {validated} or 'random'"),
         (m.beam > 1 and m.selection != "validated", f"beam={m.beam} keeps the best on the validation split: {validated}"),
         (m.beam > 1 and m.critic, f"beam={m.beam} carries prompts on, not critics: take evaluation='direct'"),
+        *_of_engines(m),
+    ]
+
+
+def _of_engines(m: Method) -> list[tuple[bool, str]]:
+    """What the engine has not."""
+    theirs, ours = m.engine == "textgrad", "leave it out, or take engine='native'"
+    return [
+        (bool(m.constraints) and not theirs, "constraints are told to TextGrad's optimiser alone: take engine='textgrad'"),
+        (bool(m.in_context) and not theirs, "in_context is shown to TextGrad's optimiser alone: take engine='textgrad'"),
+        (theirs and m.update != "three-stage", f"TextGrad goes back by a chain rule, not update={m.update!r}: take update='three-stage'"),
+        (theirs and m.errors_only, f"TextGrad criticises every output of a batch, so errors_only=True is none of its settings: {ours}"),
+        (theirs and m.critiques > 1, f"TextGrad takes one gradient of a loss, not critiques={m.critiques}: {ours}"),
+        (
+            theirs and m.apart,
+            f"TextGrad's optimiser reads all gradients of a batch together, so apart=True is none of its settings: {ours}",
+        ),
+        (theirs and m.paraphrases > 0, f"TextGrad's optimiser makes no paraphrases: {ours}"),
+        (theirs and m.add_only, f"TextGrad's optimiser writes the whole prompt anew, so add_only=True is none of its settings: {ours}"),
     ]
 
 
