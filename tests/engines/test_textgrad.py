@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -16,32 +17,14 @@ import gradbook as gb
 from gradbook import background
 from gradbook.engines import textgrad as engine
 from gradbook.errors import MethodError
-from small import WORDS, small_task
 from stub import Stub
+from textgrad_small import PROMPT, connect, sent, task, theirs
 
 pytestmark = pytest.mark.bridges
 if find_spec("textgrad") is None:
     pytest.skip('textgrad is missing: pip install "gradbook[textgrad]"', allow_module_level=True)
 
-PROMPT = "Give each item its code."
 PARTS = re.compile(r"Here is a conversation:|</CONTEXT>")
-
-
-def theirs(messages, body):
-    """What the stub says: as a task model it follows rules like "red means K1", as TextGrad's backward engine it names them, as its
-    optimiser it writes them down."""
-    system, text = messages[0]["content"], messages[-1]["content"]
-    if "gradient (feedback) engine" in system:
-        if said := re.search(r"feedback on the LM_OUTPUT: .*?should be (K\d)", text, re.DOTALL):
-            return f"{re.search(r'<LM_INPUT> Item [0-9]+ is ([a-z]+)', text)[1]} means {said[1]}"
-        label = re.search(r"Ground truth answer\(role: .*?\)\*\*: (\w+)", text)
-        return f"It should be {label[1]}" if label else "Nothing is known."
-    if "creatively and critically improve" in system:
-        old = re.search(r"<VARIABLE> (.*?) </VARIABLE>", text, re.DOTALL)[1]
-        rules = [rule for rule in dict.fromkeys(re.findall(r"(?:red|green|blue) means K\d", text)) if rule not in old]
-        return f"Here it is. <IMPROVED_VARIABLE>{' '.join([old, *(f'{rule}.' for rule in rules)])}</IMPROVED_VARIABLE>"
-    rules = dict(re.findall(r"(red|green|blue) means (K\d)", system))
-    return rules.get(next((c for c in WORDS if c in text), ""), "K1")
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +42,8 @@ def stub():
         yield running
 
 
-def connect(stub, **options) -> gb.Model:
-    return gb.connect("small", base_url=stub.url, api_key="k", **({"cache": False} | options))
-
-
-def task(**options) -> gb.Task:
-    frame = small_task().frame()
-    told = {"labels": ["K1", "K2", "K3"], "answer": "label", "seed_prompt": PROMPT, "format_instruction": "", "name": "colours"}
-    return gb.Task.from_frame(frame, split="split", **(told | options))
-
-
 def case(stub, path, **settings) -> gb.Case:
     return gb.Case(path, task=task(), model=connect(stub), method=gb.Method(**{"engine": "textgrad", "selection": "naive"} | settings))
-
-
-def sent(stub, since=0):
-    """The messages that came in, as (system, user)."""
-    return [tuple(message["content"] for message in request.body["messages"]) for request in stub.requests[since:]]
 
 
 def script(tg, stub, task, batch, prompt=PROMPT, steps=1, **options):
@@ -402,6 +370,7 @@ def test_the_library_is_imported_when_a_stage_runs_and_leaves_nothing_behind(tmp
         "print(json.dumps([before, soon, 'textgrad' in sys.modules, env == dict(os.environ), len(logging.getLogger('textgrad').handlers)]))"
     )
     env = {name: value for name, value in os.environ.items() if name not in ("OPENAI_API_KEY", "TEXTGRAD_LOG_DIR")}
+    env["PYTHONPATH"] = str(Path(gb.__file__).parents[1])
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=120)
     assert json.loads(said.stdout.splitlines()[-1]) == [False, False, True, True, 1]
     assert sorted(place.name for place in tmp_path.iterdir()) == [".env"]

@@ -33,7 +33,7 @@ class Unanswered(Exception):
         self.messages = messages
 
 
-class Replies(EngineLM):  # type: ignore[misc]  # the library has no types
+class Replies(EngineLM):
     """An engine that gives these replies in turn, and raises Unanswered at the message after the last."""
 
     model_string = "gradbook"
@@ -56,7 +56,7 @@ class InOrder(list[Any]):
     add = list.append
 
 
-class Momentum(TextualGradientDescentwithMomentum):  # type: ignore[misc]
+class Momentum(TextualGradientDescentwithMomentum):
     """The optimiser with momentum; 0.1.8 puts its message together and forgets to return it, so that it sends None."""
 
     def _update_prompt(self, variable: Any, momentum_storage_idx: int) -> Any:
