@@ -131,11 +131,11 @@ class _Listener:
             "select": Selection(chosen=-1 if lost else 0, reason=reason),
         }
         took = {"prompt_critique": round(self.seconds, 3), "rewrite": round(seconds, 3)}
+        done = []
         for stage in step.stages:
             models = self._models(_ROLES[stage]) if stage in _ROLES and made[stage] else {}
-            self._meet(models)
-            ids = {role: id for role, (id, _) in models.items()}
-            case._journal.append(StageDone(step=step.id, stage=stage, seconds=took.get(stage, 0.0), models=ids, **{stage: made[stage]}))
+            done.append(StageDone(step=step.id, stage=stage, seconds=took.get(stage, 0.0), models=models, **{stage: made[stage]}))
+        case._journal.append(*self._met(), *done)
         self.outputs, self.losses, self.seconds = [], [], 0.0
 
     def _examples(self, parameter: Any) -> list[tuple[Example, Any]]:
@@ -153,9 +153,10 @@ class _Listener:
     def _example(self, text: str) -> Example | None:
         """The example whose input the loop shows, word for word or within more; training examples first."""
         known = [example for split in ("train", "validation", "test") for example in self.case.task.split(split)]  # type: ignore[arg-type]
-        for same in (lambda example: example.input == text, lambda example: example.input.strip() in text):
-            if (example := next(filter(same, known), None)) is not None:
-                return example
+        same = [example for example in known if example.input == text]
+        within = [example for example in known if example.input.strip() in text]
+        if same or within:
+            return same[0] if same else max(within, key=lambda example: len(example.input))
         said = " ".join(text.split())
         warnings.warn(
             f"the task {self.case.task.name} has no example of the input {said[:80]!r}, so it is left out of the step", stacklevel=6
@@ -201,16 +202,18 @@ class _Listener:
 
     # --- who was asked -------------------------------------------------------------------------------------------------
 
-    def _models(self, role: Role) -> dict[Role, tuple[str, Any]]:
-        """The model that played a role, by the name that its engine has."""
-        engine = self.engines.get(role)
-        return {} if engine is None else {role: (short_id(_identity(engine), {}), engine)}
+    def _models(self, role: Role) -> dict[Role, str]:
+        """The id of the model that played a role, by the name that its engine has."""
+        return {role: short_id(_identity(self.engines[role]), {})} if self.engines.get(role) is not None else {}
 
-    def _meet(self, models: dict[Role, tuple[str, Any]]) -> None:
-        for id, engine in models.values():
-            if id not in self.case.model_facts:
+    def _met(self) -> list[ModelMet]:
+        """The models that are new to the case."""
+        found = {}
+        for role, engine in self.engines.items():
+            for id in self._models(role).values():
                 name = str(getattr(engine, "model_string", type(engine).__name__))
-                self.case._journal.append(ModelMet(id=id, name=name, identity=_identity(engine), kind="remote", sampling={}))
+                found[id] = ModelMet(id=id, name=name, identity=_identity(engine), kind="remote", sampling={})
+        return [met for id, met in found.items() if id not in self.case.model_facts]
 
 
 def _identity(engine: Any) -> str:
