@@ -68,7 +68,8 @@ class Method(Record):
     engine: Literal["native", "textgrad", "gepa"] = Field(
         default="native",
         description="Whose code runs the stages: gradbook's own; textgrad: the library's forward, loss, backward and optimiser with its "
-        "own meta-prompts; gepa: the library's reflection and proposer. Batches, labels, selection and scores are gradbook's in each.",
+        "own meta-prompts; gepa: the library's reflection and proposer. Batches, labels, selection and scores are gradbook's in each. "
+        "The libraries come with gradbook[textgrad] and gradbook[gepa].",
     )
     constraints: tuple[str, ...] = Field(
         default=(), description="What a rewritten prompt must keep to, a sentence each, as TextGrad's optimiser is told it."
