@@ -20,11 +20,11 @@ FETCH := if [ '$(MODEL)' = none ]; then echo 'No model is fetched (MODEL=none).'
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab model test lint bench gallery clean
+.PHONY: help lab model test test-bridges lint bench gallery clean
 
 help: ## say what there is
 	@echo 'gradbook, from a fresh clone:'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo 'Settings: MODEL=$(MODEL) NOTEBOOK=$(NOTEBOOK) LAB_ARGS=$(LAB_ARGS) PYTEST_ARGS=$(PYTEST_ARGS) PYTHON=$(PYTHON)'
 
 lab: .venv/lab.stamp ## open JupyterLab at the first notebook, with a model ready
@@ -42,6 +42,9 @@ test: lint ## lint, then run every test
 	$(BIN)/python -m pytest -q -n auto --dist loadscope -m 'not alone' $(PYTEST_ARGS) || [ $$? = 5 ] || status=1; \
 	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || [ $$? = 5 ] || status=1; \
 	exit $$status
+
+test-bridges: .venv/bridges.stamp ## run the tests that need TextGrad or GEPA, which it installs
+	$(BIN)/python -m pytest -m bridges $(PYTEST_ARGS)
 
 lint: .venv/test.stamp ## ruff, types and the direction of imports
 	$(BIN)/ruff check .
@@ -68,6 +71,11 @@ clean: ## remove .venv and caches of this folder (weights stay in your user cach
 	@echo 'Installing gradbook and its test tools into .venv (a minute or two)'
 	@$(PIP) --editable '.[test]'
 	@touch $@ .venv/lab.stamp
+
+.venv/bridges.stamp: .venv/test.stamp
+	@echo 'Installing TextGrad and GEPA into .venv (a minute or two)'
+	@$(PIP) --editable '.[test,bridges]'
+	@touch $@
 
 .venv/python.stamp:
 	@found=; \

@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from gradbook import edits
+from gradbook import edits, engines
 from gradbook.errors import CaseError, ModelError
 from gradbook.events import ModelMet, PromptMet, Scored, StageDone
 from gradbook.journal import Journal
 from gradbook.ledger import Ledger
-from gradbook.loop import stages
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
 from gradbook.loop.stages import Ask, Context, Messages, Room, Subject, predict_one, together
@@ -97,7 +96,7 @@ class Runner:
         started = time.monotonic()
         with _Meter(self, stage) as meter:
             context = self._context(step, meter)
-            records = await getattr(stages, stage)(step, context)
+            records = await engines.stage_function(context.method.engine, stage)(step, context)
             records = await edits.execute(records, step, stage, context)
         asked = {role: self.model(role).id for role in sorted(meter.roles)} or self._made_by(step, stage)
         event = StageDone(step=step.id, stage=stage, seconds=round(time.monotonic() - started, 3), models=asked, **{stage: records})

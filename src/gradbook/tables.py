@@ -113,8 +113,13 @@ def method_line(method: Method) -> str:
     arms = [method.update, labels, method.evaluation] if method.sees_data else [method.update]
     chosen = {"validated": f"validated of {method.candidates}", "random": f"random of {method.candidates}"}
     others = {k: v for k, v in method.changed().items() if k not in ("update", "labels", "evaluation", "selection", "candidates")}
-    told = [name.replace("_", " ") + ("" if value is True else f" {value}") for name, value in others.items()]
+    told = [name.replace("_", " ") + ("" if value is True else f" {setting_told(value)}") for name, value in others.items()]
     return ", ".join([*arms, chosen.get(method.selection, method.selection), *told])
+
+
+def setting_told(value: Any) -> str:
+    """The value of a setting in words."""
+    return (" · ".join(value) or "none") if isinstance(value, tuple) else str(value)
 
 
 def agreement(step: Step) -> float | None:

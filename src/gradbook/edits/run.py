@@ -6,10 +6,11 @@ from random import Random
 from typing import Any
 
 from gradbook.edits.words import cut, filler, sentences, with_strength
+from gradbook.engines import evaluation_text
 from gradbook.errors import EditError
 from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
-from gradbook.loop.stages import Context, Subject, evaluation_text, heard_as, listen
+from gradbook.loop.stages import Context, Subject, heard_as, listen
 from gradbook.loop.table import EDIT_STAGE, STAGE_INFO
 from gradbook.loop.templates import fill
 from gradbook.records import (

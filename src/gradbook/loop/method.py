@@ -58,8 +58,25 @@ class Method(Record):
     apart: bool = Field(default=False, description="Rewrite after each critique apart, in place of all critiques of the batch together.")
     paraphrases: int = Field(default=0, ge=0, le=5, description="Paraphrases of each rewritten prompt, 0 to 5, as further candidates.")
     beam: int = Field(default=1, ge=1, le=5, description="Prompts carried on side by side, 1 to 5: the best on the validation split.")
-    momentum: int = Field(default=0, ge=0, le=20, description="Steps back whose prompt critiques the rewrite sees as well; 0: none.")
+    momentum: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Steps back whose prompt critiques the rewrite sees as well; 0: none. TextGrad shows so many of the last prompts.",
+    )
     add_only: bool = Field(default=False, description="The old prompt stays as it is, word for word; a rewrite only adds lines to it.")
+    engine: Literal["native", "textgrad", "gepa"] = Field(
+        default="native",
+        description="Whose code runs the stages: gradbook's own; textgrad: the library's forward, loss, backward and optimiser with its "
+        "own meta-prompts; gepa: the library's reflection and proposer. Batches, labels, selection and scores are gradbook's in each. "
+        "The libraries come with gradbook[textgrad] and gradbook[gepa].",
+    )
+    constraints: tuple[str, ...] = Field(
+        default=(), description="What a rewritten prompt must keep to, a sentence each, as TextGrad's optimiser is told it."
+    )
+    in_context: tuple[str, ...] = Field(
+        default=(), description="Examples of good prompts, a text each, that TextGrad's optimiser is to go by when it rewrites."
+    )
     templates: Templates = Field(default=Templates(), description="The meta-prompts.")
 
     def __init__(self, **settings: Any) -> None:
@@ -105,6 +122,8 @@ class Method(Record):
     @property
     def used_templates(self) -> tuple[str, ...]:
         """The names of the meta-prompts that steps under this method read."""
+        if self.engine == "textgrad":  # it brings its own, but for the critic's
+            return (*(name for name in Templates.model_fields if self.critic and name.startswith("critic_")), "evaluation_none")
         evaluation = [name for name in Templates.model_fields if name.startswith(("critic_", "verdict_") if self.critic else "evaluation_")]
         rewrites = {
             "three-stage": ["output_critique", "prompt_critique", "add" if self.add_only else "rewrite"],
@@ -173,6 +192,32 @@ def _refusals(m: Method) -> list[tuple[bool, str]]:
         (one and m.paraphrases > 0, f"paraphrases make several candidates, and {m.selection} selection takes one: {validated} or 'random'"),
         (m.beam > 1 and m.selection != "validated", f"beam={m.beam} keeps the best on the validation split: {validated}"),
         (m.beam > 1 and m.critic, f"beam={m.beam} carries prompts on, not critics: take evaluation='direct'"),
+        *_of_engines(m),
+    ]
+
+
+def _of_engines(m: Method) -> list[tuple[bool, str]]:
+    """What the engine has not."""
+    theirs = m.engine == "textgrad"
+    changed = m.changed() if theirs else {}
+    lacking = {
+        "errors_only": "TextGrad criticises every output of a batch",
+        "critiques": "TextGrad takes one gradient of each loss",
+        "apart": "TextGrad's optimiser reads all gradients of a batch together",
+        "paraphrases": "TextGrad's optimiser paraphrases nothing",
+        "add_only": "TextGrad's optimiser writes the whole prompt anew",
+    }
+    return [
+        (bool(m.constraints) and not theirs, "constraints are told to TextGrad's optimiser alone: take engine='textgrad'"),
+        (bool(m.in_context) and not theirs, "in_context is shown to TextGrad's optimiser alone: take engine='textgrad'"),
+        (
+            theirs and m.update != "three-stage",
+            f"TextGrad goes back by a chain rule, not by update={m.update!r}: take update='three-stage'",
+        ),
+        *(
+            (name in changed, f"{why}, so it has no {name}={getattr(m, name)!r}: leave {name} out, or take engine='native'")
+            for name, why in lacking.items()
+        ),
     ]
 
 

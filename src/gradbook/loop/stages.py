@@ -121,24 +121,24 @@ async def predict(step: Step, context: Context) -> tuple[Prediction, ...]:
         heard = {"call": verdict.call, "lost": verdict.lost, "why": verdict.why}
         return [_read(context.task, example, verdict.text, answer, **heard)]
 
-    return await _each(step, context, "predict", one)
+    return await for_each(step, context, "predict", one)
 
 
 async def evaluate(step: Step, context: Context) -> tuple[Evaluation, ...]:
     """Stage 2: the evaluation of each output, in words: from the label by a template, or by the critic, who sees no label."""
 
     async def one(example: Example) -> list[Evaluation]:
-        return await together(judge(example, prediction) for prediction in _records(step, "predict", example.id))
+        return await together(judge(example, prediction) for prediction in records_of(step, "predict", example.id))
 
     async def judge(example: Example, prediction: Prediction) -> Evaluation:
         if context.critic is not None:
             return await _by_critic(context.critic, step, example, context)
-        label = _shown(context, example)
+        label = shown_label(context, example)
         right = label is not None and context.task.correct(prediction.answer, label)
         text = evaluation_text(context.method, step.variable, prediction, label, right)
         return Evaluation(example=example.id, label=label, target=example.target, text=text)
 
-    return await _each(step, context, "evaluate", one)
+    return await for_each(step, context, "evaluate", one)
 
 
 async def _by_critic(critic: CriticTask, step: Step, example: Example, context: Context) -> Evaluation:
@@ -153,7 +153,7 @@ async def _by_critic(critic: CriticTask, step: Step, example: Example, context: 
     )
 
 
-def _shown(context: Context, example: Example) -> str | None:
+def shown_label(context: Context, example: Example) -> str | None:
     """The label that the feedback shows, which may be wrong on purpose."""
     match context.method.labels:
         case "correct":
@@ -175,15 +175,15 @@ async def output_critique(step: Step, context: Context) -> tuple[Critique, ...]:
         ]
         return await together(_criticise(step, context, "output_critique", example, index, shown) for index, shown in pairs)
 
-    return await _each(step, context, "output_critique", one)
+    return await for_each(step, context, "output_critique", one)
 
 
 async def prompt_critique(step: Step, context: Context) -> tuple[Critique, ...]:
     """Stage 4, ∂L/∂θ by a chain rule: how should the prompt change, so that each output follows its critique?"""
 
     async def one(example: Example) -> list[Critique]:
-        outputs = [prediction.output for prediction in _records(step, "predict", example.id)]
-        return await together(follow(example, critique, outputs) for critique in _records(step, "output_critique", example.id))
+        outputs = [prediction.output for prediction in records_of(step, "predict", example.id)]
+        return await together(follow(example, critique, outputs) for critique in records_of(step, "output_critique", example.id))
 
     async def follow(example: Example, critique: Critique, outputs: list[str]) -> Critique:
         if critique.lost:  # nothing can be made of it, and a person may write what would have been
@@ -192,7 +192,7 @@ async def prompt_critique(step: Step, context: Context) -> tuple[Critique, ...]:
         shown = {"output": output, "output_critique": critique.text}
         return await _criticise(step, context, "prompt_critique", example, critique.index, shown)
 
-    return await _each(step, context, "prompt_critique", one)
+    return await for_each(step, context, "prompt_critique", one)
 
 
 async def _criticise(step: Step, context: Context, stage: Stage, example: Example, index: int, shown: dict[str, str]) -> Critique:
@@ -204,13 +204,13 @@ async def _criticise(step: Step, context: Context, stage: Stage, example: Exampl
 
 def _criticised(step: Step, context: Context, example: str) -> list[tuple[Prediction, Evaluation]]:
     """The outputs on an example that are criticised: all, or those that the evaluation calls wrong."""
-    pairs = list(zip(_records(step, "predict", example), _records(step, "evaluate", example), strict=False))
+    pairs = list(zip(records_of(step, "predict", example), records_of(step, "evaluate", example), strict=False))
     return [pair for pair in pairs if not (context.method.errors_only and judged_right(context.task, *pair))]
 
 
 async def rewrite(step: Step, context: Context) -> tuple[Candidate, ...]:
     """Stage 5: candidate prompts, from what the update has to go by: critiques, evaluated examples, or only the old prompt."""
-    if context.origin and _same(step, context.origin, "rewrite"):
+    if context.origin and same_inputs(step, context.origin, "rewrite"):
         return context.origin.rewrite or ()
     orders = [order for order in _orders(step, context) for _ in range(context.method.candidates)]
 
@@ -270,7 +270,7 @@ def _told(step: Step, context: Context) -> list[str]:
 
 async def select(step: Step, context: Context) -> Selection:
     """Stage 6: which prompt the step ends with; the old prompt wins a tie, and what was lost cannot be chosen."""
-    if context.origin and _same(step, context.origin, "select") and context.origin.select:
+    if context.origin and same_inputs(step, context.origin, "select") and context.origin.select:
         return context.origin.select
     method, whole = context.method, [candidate for candidate in step.rewrite or () if not candidate.lost]
     if not whole and method.beam == 1:
@@ -341,9 +341,9 @@ async def together(work: Iterable[Any], room: Room | None = None) -> list[Any]:
     return [task.result() for task in tasks]
 
 
-async def _each(step: Step, context: Context, stage: Stage, make: Callable[[Example], Awaitable[list[Any]]]) -> tuple[Any, ...]:
+async def for_each(step: Step, context: Context, stage: Stage, make: Callable[[Example], Awaitable[list[Any]]]) -> tuple[Any, ...]:
     """What `make` gives for each example, or what the origin has where nothing it depends on has changed."""
-    kept = _unchanged(step, context.origin, stage)
+    kept = kept_of(step, context.origin, stage)
 
     async def one(example: Example) -> list[Any]:
         return kept[example.id] if example.id in kept else await make(example)
@@ -351,21 +351,23 @@ async def _each(step: Step, context: Context, stage: Stage, make: Callable[[Exam
     return tuple(record for records in await together(map(one, context.examples(step))) for record in records)
 
 
-def _unchanged(step: Step, origin: Step | None, stage: Stage) -> dict[str, list[Any]]:
+def kept_of(step: Step, origin: Step | None, stage: Stage) -> dict[str, list[Any]]:
     """The origin's records of `stage`, by example, whose inputs in this step are the same as they were there."""
     if origin is None or getattr(origin, stage) is None or step.draw(stage) != origin.draw(stage):
         return {}
     reads = upstream(step, stage)
-    same = [name for name in step.batch if all(_records(step, before, name) == _records(origin, before, name) for before in reads)]
-    return {example: _records(origin, stage, example) for example in same}
+    same = [name for name in step.batch if all(records_of(step, before, name) == records_of(origin, before, name) for before in reads)]
+    return {example: records_of(origin, stage, example) for example in same}
 
 
-def _same(step: Step, origin: Step, stage: Stage) -> bool:
+def same_inputs(step: Step, origin: Step, stage: Stage) -> bool:
+    """Whether what `stage` is made from is in a step the same as in its origin, so that the origin's records of it still hold."""
     unchanged = all(getattr(step, before) == getattr(origin, before) for before in upstream(step, stage))
     return unchanged and getattr(origin, stage) is not None and step.draw(stage) == origin.draw(stage)
 
 
-def _records(step: Step, stage: Stage, example: str) -> list[Any]:
+def records_of(step: Step, stage: Stage, example: str) -> list[Any]:
+    """What a stage of a step gave for one example."""
     return [record for record in getattr(step, stage) or () if record.example == example]
 
 

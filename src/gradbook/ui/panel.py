@@ -13,12 +13,14 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("The paper’s arms", ("update", "labels", "evaluation", "selection", "candidates", "validation_labels")),
     ("Length", ("batch_size", "train_every")),
     ("Others of the family", ("errors_only", "critiques", "apart", "paraphrases", "beam", "momentum", "add_only")),
+    ("The code that runs", ("engine", "constraints", "in_context")),
 )
 OWN = "own settings"
 PRESETS: dict[str, Callable[..., Method] | None] = {
     OWN: None,
     "ProTeGi": presets.protegi,
     "momentum": presets.momentum,
+    "TextGrad": presets.textgrad,
     "add-only": presets.add_only,
 }
 _FOLLOWS = (("update", PROMPT_ONLY, "labels", "none"), ("selection", ONE_CANDIDATE, "candidates", 1))
@@ -88,13 +90,16 @@ class MethodPanel:
 
     def _field(self, name: str) -> dict[str, Any]:
         setting = Method.model_fields[name]
-        kind = {bool: "flag", int: "number"}.get(setting.annotation, "choice")  # type: ignore[arg-type]
+        kind = {bool: "flag", int: "number", tuple[str, ...]: "lines"}.get(setting.annotation, "choice")  # type: ignore[arg-type]
         bounds = {key: getattr(rule, key) for rule in setting.metadata for key in ("ge", "le") if hasattr(rule, key)}
         options = get_args(setting.annotation)
         return {"name": name, "kind": kind, "value": self.values[name], "help": Method.help(name), "options": options, **bounds}
 
 
 def _typed(name: str, value: Any) -> Any:
-    if Method.model_fields[name].annotation is int and isinstance(value, str):
+    kind = Method.model_fields[name].annotation
+    if kind == tuple[str, ...] and isinstance(value, str):
+        return tuple(filter(None, map(str.strip, value.split("\n"))))
+    if kind is int and isinstance(value, str):
         return int(value) if value.strip().lstrip("-").isdecimal() else value
     return value
