@@ -89,19 +89,19 @@ class Effect:
     def long(self) -> pd.DataFrame:
         """The draws that are judged in the long form that evalstats and other packages read: one row a draw of an arm and an example.
 
-        Columns: model, prompt ("step 1", and the other arm's), item (an example's id), run (the draw from 1; 0 is the run as it was, where
-        there are not two draws an arm), score (1 for a right answer, else 0), split. As in
-        `es.compare(es.load_from(effect.long()), factors="prompt", baseline="step 1")`.
+        Columns: prompt ("step 1", and the other arm's), item (an example's id), run (the draw from 1; 0 is the run as it was, where there
+        are not two draws an arm), score (1 for a right answer, else 0), split, and answered_by, the model, which is no factor. As in
+        `es.compare(es.load_from(effect.long()), factors="prompt", baseline="step 1")`, for 15 examples or more.
         """
         names = [f"step {arm.step}" for arm in (self.before, self.after)]
         names[1] += " again" * (names[0] == names[1])
         rows = [
-            (self.model, name, item, run, int(right), self.split)
+            (name, item, run, int(right), self.split, self.model)
             for name, matrix in zip(names, self._matrices, strict=True)
             for run, draw in enumerate(matrix, start=int(self._drawn))
             for item, right in zip(self.examples, draw, strict=True)
         ]
-        return pd.DataFrame(rows, columns=["model", "prompt", "item", "run", "score", "split"])
+        return pd.DataFrame(rows, columns=["prompt", "item", "run", "score", "split", "answered_by"])
 
     @property
     def verdict(self) -> Verdict | None:

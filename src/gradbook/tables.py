@@ -81,9 +81,10 @@ def scores(case: "Recording") -> pd.DataFrame:
 def long(case: "Recording", split: SplitName | None = None) -> pd.DataFrame:
     """The recorded answers in the long form that evalstats and other packages read: one row an answer.
 
-    Columns: model, prompt ("step 3", the first step that ends with it), item (an example's id), run (the replicate), score (1 for a right
-    answer, else 0), split. `es.compare(es.load_from(case.long("test")), factors="prompt")` compares prompts as they stand; the draws of
-    both arms of an edit are in `Effect.long`.
+    Columns: prompt ("step 3", the first step that ends with it), item (an example's id), run (the replicate), score (1 for a right answer,
+    else 0), split, and model, which is called answered_by where it is only one, so that it is no factor. As in
+    `es.compare(es.load_from(case.long("test")), factors="prompt")`, which compares prompts as they stand; the draws of both arms of an edit
+    are in `Effect.long`.
 
     Args:
         split: "train", "validation" or "test"; by default all that are scored.
@@ -95,19 +96,20 @@ def long(case: "Recording", split: SplitName | None = None) -> pd.DataFrame:
     asked = [q for q in case.recorded_questions() if q.variable == "prompt" and q.form == case.task.form and split in (None, q.split)]
     names = {q.model: case.model_facts.get(q.model, {"name": "unknown"})["name"] for q in asked}
     twice = {name for name, count in Counter(names.values()).items() if count > 1}
+    by = "model" if len(names) > 1 else "answered_by"
     rows = [
         {
-            "model": f"{names[q.model]} {q.model[:6]}" if names[q.model] in twice else names[q.model],
             "prompt": f"step {steps[q.prompt]}" if q.prompt in steps else f"prompt {q.prompt[:8]}",
             "item": answer.example,
             "run": q.replicate,
             "score": int(answer.correct),
             "split": q.split,
+            by: f"{names[q.model]} {q.model[:6]}" if names[q.model] in twice else names[q.model],
         }
         for q in asked
         for answer in case.recorded(q).answers
     ]
-    return pd.DataFrame(rows, columns=["model", "prompt", "item", "run", "score", "split"])
+    return pd.DataFrame(rows, columns=["prompt", "item", "run", "score", "split", by])
 
 
 def findings(case: "Recording") -> pd.DataFrame:

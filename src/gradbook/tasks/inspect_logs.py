@@ -6,6 +6,7 @@ a zip, unless it is packed with zstandard, as Inspect packs since 2026. Nothing 
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from io import BytesIO
@@ -22,6 +23,7 @@ from gradbook.tasks import frames
 MOST_FILE, MOST_UNPACKED, MOST_MEMBERS = 1 << 30, 1 << 31, 100_000
 """Bytes of a file, bytes of what it holds, and how many members that may be."""
 _FIELDS = ("id", "epoch", "input", "choices", "target", "messages", "output", "scores", "attachments")
+_KINDS: dict[str, Any] = {"choices": list, "messages": list, "output": dict, "scores": dict, "attachments": dict, "epoch": int}
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ATTACHMENT = "attachment://"
 _INSTALL = "pip install inspect-ai"
@@ -118,6 +120,8 @@ def _log(file: str, source: dict[str, Any], task: Any, model: Any, samples: Any)
     for number, sample in enumerate(samples):
         if not isinstance(sample, dict) or not {"id", "input", "target"} <= sample.keys():
             raise TaskError(f"{file}, sample number {number}, is none of Inspect's: it needs an id, an input and a target.")
+        if wrong := next((name for name, kind in _KINDS.items() if not isinstance(sample.get(name), kind | None)), None):
+            raise TaskError(f"{file}, sample number {number}, is none of Inspect's: its {wrong} is a {type(sample[wrong]).__name__}.")
     told = {"inspect_task": task, "inspect_model": model}
     source = source | {name: whole(text) for name, text in told.items() if isinstance(text, str) and text}
     return Log(file, whole(str(task or Path(file).stem)), source, samples)
@@ -183,7 +187,7 @@ def _unzipped(data: bytes, name: str) -> tuple[dict[str, Any], list[Any]]:
             return _json(packed.read(members[head]), f"{name}, {head}"), [
                 _json(packed.read(members[each]), f"{name}, {each}") for each in wanted
             ]
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError) as error:
             raise TaskError(f"{name} is damaged ({whole(str(error))[:120]}); restore it from a copy.") from None
 
 
@@ -226,8 +230,10 @@ def _output(sample: dict[str, Any], place: str) -> str:
     told = sample.get("output") or {}
     if isinstance(said := told.get("completion"), str) and said:
         return _resolved(said, sample)
-    first = next(iter(told.get("choices") or ()), None)
-    return _words(first.get("message") or {}, sample, place) if isinstance(first, dict) else ""
+    choices = told.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    return _words(message, sample, place) if isinstance(message, dict) else ""
 
 
 def _system(sample: dict[str, Any], file: str) -> str:
@@ -246,7 +252,7 @@ def _messages(given: Iterable[Any], place: str) -> Iterator[dict[str, Any]]:
 def _words(message: dict[str, Any], sample: dict[str, Any], place: str) -> str:
     """The text of a message, of several parts too."""
     content = message.get("content") or ""
-    parts = [content] if isinstance(content, str) else content
+    parts = content if isinstance(content, list) else [content]
     said = []
     for part in parts:
         kind = "text" if isinstance(part, str) else part.get("type") if isinstance(part, dict) else "unknown"
