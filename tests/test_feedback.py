@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import gradbook as gb
 from gradbook import tell
-from gradbook.errors import CaseError, GradbookError, MethodError, ModelError, TaskError
+from gradbook.errors import CaseError, GradbookError, MethodError, ModelError, StudyError, TaskError
 from gradbook.export.report import report
 from gradbook.tasks import feedback as reading
 from gradbook.tasks.feedback import read_feedback
@@ -523,3 +523,11 @@ def test_any_table_is_read_or_refused_in_a_sentence(rows, labelled):
             assert output == row["output"].strip().replace("\ud800", "\ufffd")
         assert all(critique.text == critique.text.strip() != "" for critique in found.critiques[id])
         assert len({critique.text for critique in found.critiques[id]}) == len(found.critiques[id])
+
+
+def test_a_study_of_a_task_without_labels_is_refused(tmp_path, stub):
+    task = read(table(), label=None).task
+    with pytest.raises(StudyError, match="task 'feedback' has no labels, and trials are judged by scores"):
+        gb.Study(
+            tmp_path / "study", tasks=task, models=connect(stub), arms={"a": gb.Method(labels="none", selection="naive")}, trials=2, steps=1
+        )

@@ -290,13 +290,18 @@ def logs(tmp_path_factory):
     inspect_ai = pytest.importorskip("inspect_ai", reason=NEEDS)
     from inspect_ai.dataset import Sample
     from inspect_ai.log import write_eval_log
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
     from inspect_ai.scorer import includes
     from inspect_ai.solver import generate, system_message
 
     folder = tmp_path_factory.mktemp("inspect")
     samples = [Sample(id=f"q{n}", input=f"Is {n} odd? {'Really? ' * 30 * (n == 3)}", target="yes" if n % 2 else "no") for n in range(8)]
     task = inspect_ai.Task(dataset=samples, solver=[system_message(SYSTEM), generate()], scorer=includes(), name="parity")
-    (found,) = inspect_ai.eval(task, model="mockllm/model", log_dir=str(folder / "logs"), display="none", epochs=2)
+    said = ModelOutput.from_content("mockllm/model", "I say yes.")
+    said.usage = ModelUsage(input_tokens=9, output_tokens=3)  # it would fetch a tokenizer to count them
+    model = get_model("mockllm/model", custom_outputs=[said] * 16)
+    (found,) = inspect_ai.eval(task, model=model, log_dir=str(folder / "logs"), display="none", epochs=2)
+    assert found.status == "success"
     for ending in ("eval", "json"):
         write_eval_log(found, str(folder / f"parity.{ending}"))
     return found, folder / "parity.eval", folder / "parity.json"
@@ -309,8 +314,10 @@ def test_inspects_own_logs_read_the_same_in_each_form(logs, monkeypatch):
     frames = [read_log(log).frame().reset_index(drop=True) for log in (object_, packed, plain_json)]
     monkeypatch.setattr(inspect_logs, "find_spec", lambda name: None)
     frames.append(read_log(plain_json).frame().reset_index(drop=True))
+    with pytest.raises(TaskError, match="is packed in a way that only Inspect reads"):  # with zstandard
+        read_log(packed)
     assert all(frame.equals(frames[0]) for frame in frames[1:]) and len(frames[0]) == 16
-    assert set(frames[0]["score_includes"]) <= {"C", "I"} and set(frames[0]["output"]) == {"Default output from mockllm/model"}
+    assert set(frames[0]["score_includes"]) == {"C", "I"} and set(frames[0]["output"]) == {"I say yes."}
 
 
 @pytest.mark.bridges
@@ -321,7 +328,8 @@ def test_a_task_and_a_case_of_inspects_own_log(logs, tmp_path):
         assert task.name == "parity" and task.seed_prompt == SYSTEM and task.labels == ("no", "yes")
         assert len(task.frame()) == 8 and any("Really? Really?" in text for text in task.frame()["input"])
     case = gb.Case.from_feedback(logs[1], path=tmp_path / "case")
-    assert {c.text for c in case[1].output_critique} == {"Default output from mockllm/model"}, "what `includes` explains is the output"
+    assert {c.text for c in case[1].output_critique} == {"I say yes."}, "what `includes` explains is the output"
+    assert case[0].prompt == SYSTEM and {p.correct for p in case[1].predict} == {True, False}
 
 
 @pytest.mark.bridges

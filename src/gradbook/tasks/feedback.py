@@ -42,15 +42,14 @@ class Feedback:
 
 @dataclass
 class _Row:
-    """A row, or several that say something of the same output; `index` is its label in the table."""
+    """A row, or several that say something of the same output, with the critiques by their words."""
 
-    index: Any
     place: str
     input: str
     output: str
     label: str
     split: str
-    critiques: list[Brought] = field(default_factory=list)
+    critiques: dict[str, Brought] = field(default_factory=dict)
 
 
 def read_feedback(
@@ -112,7 +111,7 @@ def read_feedback(
         **fields,
     )
     outputs = {id: Brought(row.output, row.place) for id, row in told.items()}
-    return Feedback(task, outputs, {id: tuple(row.critiques) for id, row in told.items()})
+    return Feedback(task, outputs, {id: tuple(row.critiques.values()) for id, row in told.items()})
 
 
 # --- the table -----------------------------------------------------------------------------------------------------------
@@ -212,13 +211,14 @@ def _rows(frame: pd.DataFrame, parts: _Parts) -> tuple[list[_Row], int]:
         place = whole(f"{where} {index}")
         said = [one for column in parts.feedback for one in _critiques(cells[column], place, column)]
         words = words or not all(_is_number(one.text) for one in said)
-        row = _row(index, place, cells, parts, bool(said))
+        row = _row(place, cells, parts, bool(said))
         if row is None:
             left_out += 1
             continue
         key = (row.input, row.output if said else "", row.label, row.split)
         first = seen.setdefault(key, row)
-        first.critiques += [one for one in said if one.text not in {other.text for other in first.critiques}]
+        for one in said:
+            first.critiques.setdefault(one.text, one)
     rows = list(seen.values())
     if any(row.critiques for row in rows) and not words:
         raise TaskError(
@@ -229,14 +229,14 @@ def _rows(frame: pd.DataFrame, parts: _Parts) -> tuple[list[_Row], int]:
     for what, texts in (
         ("input", [row.input for row in rows]),
         ("output", [row.output for row in rows]),
-        ("feedback", [one.text for row in rows for one in row.critiques]),
+        ("feedback", [text for row in rows for text in row.critiques]),
     ):
         if (total := sum(map(len, texts))) > MOST_COLUMN:
             raise TaskError(f"The {what} has {total:,} characters in all, and {MOST_COLUMN:,} are the most; give fewer rows.")
     return rows, left_out
 
 
-def _row(index: Any, place: str, cells: Mapping[Any, Any], parts: _Parts, said: bool) -> _Row | None:
+def _row(place: str, cells: Mapping[Any, Any], parts: _Parts, said: bool) -> _Row | None:
     """A row with feedback, which needs all else; or one without, which is left out where it lacks its input, label or split."""
     needed = {"input": parts.input, "output": parts.output if said else None, "label": parts.label, "split": parts.split}
     needed = {part: column for part, column in needed.items() if column is not None}
@@ -246,7 +246,7 @@ def _row(index: Any, place: str, cells: Mapping[Any, Any], parts: _Parts, said: 
     if lacking == [parts.label] and parts.label is not None:
         raise TaskError(f"{place}: column {parts.label!r} is empty; fill it in, remove the row, or pass label=None to do without labels.")
     found = {part: _text(cells[column], place, column) for part, column in needed.items()}
-    return _Row(index, place, found["input"], found.get("output", ""), found.get("label", ""), found.get("split", "train"))
+    return _Row(place, found["input"], found.get("output", ""), found.get("label", ""), found.get("split", "train"))
 
 
 def _critiques(cell: Any, place: str, column: Any) -> list[Brought]:
