@@ -214,7 +214,8 @@ def test_the_columns_of_hosted_tools_are_found_by_name(tool):
     cells = table().rename(columns=parts)
     data = pd.DataFrame({column: cells.get(column, pd.Series("Good", cells.index)) for column in columns})
     found = read(data, **named)
-    assert found.task.source["columns"] == {**{what: c for what, c in parts.items() if what != "feedback"}, "feedback": [parts["feedback"]]}
+    several = {what: [column] for what, column in parts.items() if what in ("input", "feedback")}
+    assert found.task.source["columns"] == parts | several
     assert found.task.labelled == ("label" in parts)
     assert [text for text, _ in found.outputs.values()] == ["K1"] * 4
 
@@ -265,6 +266,20 @@ def test_several_columns_of_feedback_are_several_critiques_of_an_output(tmp_path
     assert len(case[1].output_critique) == 6, "the same words are said once"
     assert case[1].output_critique[1].brought == "row 0, comment"
     assert len(case.step().prompt_critique) == 6
+
+
+def test_several_columns_of_input_are_lines_of_one():
+    data = table().assign(quarter=["Q1", None, "Q2", "Q3", *[None] * 6])
+    found = read(data, input=["input", "quarter"])
+    assert [example.input for example in found.task.train] == [
+        "input: Item 0 is red.\nquarter: Q1",
+        "input: Item 1 is green.",
+        "input: Item 2 is blue.\nquarter: Q2",
+        "input: Item 3 is red.\nquarter: Q3",
+    ]
+    assert found.task.source["columns"]["input"] == ["input", "quarter"]
+    with pytest.raises(TaskError, match="row 1: column 'input' is empty"):
+        read(data.assign(input=["Item 0", None, *["Item 2"] * 8]), input=["input", "quarter"])
 
 
 # --- rows ----------------------------------------------------------------------------------------------------------------

@@ -113,8 +113,9 @@ class Case(Recording):
             path: the folder of the case, which must hold none yet.
             prompt: the prompt that the outputs were made under, which is to be rewritten; a log of Inspect may hold it.
             input, output, feedback, label: the columns. Those of the usual hosted tools are found by name: of OpenAI's prompt optimiser
-                (`output_feedback`), LangSmith, Langfuse, Braintrust, Phoenix and Inspect. feedback: also a list of columns, each a critique
-                of its own. Ratings and other numbers are no critiques. label=None does without labels.
+                (`output_feedback`), LangSmith, Langfuse, Braintrust, Phoenix and Inspect. input: also a list of columns, which an input
+                then holds a line each of, "company: …"; feedback: also a list, each a critique of its own. Ratings and other numbers are no
+                critiques. label=None does without labels.
             split: the column that says train, validation or test.
             model, critic, optimizer, method, seed, title: as in `Case`. Without a model the case opens for reading. The method has three
                 stages and a direct evaluation; other methods may follow (`use`).

@@ -162,7 +162,7 @@ def _objects(path: Path, read: Mapping[str, Any] | None) -> pd.DataFrame:
 
 
 class _Parts(NamedTuple):
-    input: Any
+    input: tuple[Any, ...]
     output: Any
     feedback: tuple[Any, ...]
     label: Any
@@ -170,29 +170,37 @@ class _Parts(NamedTuple):
 
     def told(self) -> dict[str, Any]:
         """Which column was what, for the record."""
-        told = {"input": self.input, "output": self.output, "label": self.label, "split": self.split}
-        return {part: whole(str(name)) for part, name in told.items() if name is not None} | {
-            "feedback": [whole(str(name)) for name in self.feedback]
-        }
+        one = {"output": self.output, "label": self.label, "split": self.split}
+        several = {"input": self.input, "feedback": self.feedback}
+        told: dict[str, Any] = {part: whole(str(name)) for part, name in one.items() if name is not None}
+        return told | {part: [whole(str(name)) for name in names] for part, names in several.items()}
 
 
 def _parts(all: Sequence[Any], input: Any, output: Any, feedback: Any, label: Any, split: Any) -> _Parts:
     """The columns, those that are named and those that are found by name."""
-    several = () if _is_auto(feedback) else tuple(feedback) if isinstance(feedback, list | tuple) else (feedback,)
-    named = [name for name in (input, output, *several, label, split) if name is not None and not _is_auto(name)]
+    given = {"input": _several(input), "output": _one(output), "feedback": _several(feedback), "label": _one(label, none=True)}
+    named = [name for names in given.values() for name in names or ()] + ([split] if split is not None else [])
     columns.check(all, named)
-    taken = list(named)
-    found: dict[str, Any] = {}
-    for part, given in (("input", input), ("output", output), ("feedback", feedback), ("label", label)):
-        if _is_auto(given):
-            found[part] = columns.find(all, part, taken)  # type: ignore[arg-type]
-            taken += [found[part]]
-    columns.check(all, [name for name in found.values() if name is not None])
-    return _Parts(found.get("input", input), found.get("output", output), several or (found["feedback"],), found.get("label", label), split)
+    for part, names in given.items():
+        if names is None:
+            found = columns.find(all, part, named)  # type: ignore[arg-type]
+            given[part] = (found,) if found is not None else ()
+            named += given[part]
+    columns.check(all, named)
+    output_, label_ = given["output"] or (None,), given["label"] or (None,)
+    return _Parts(given["input"] or (), output_[0], given["feedback"] or (), label_[0], split)
 
 
-def _is_auto(name: Any) -> bool:
-    return isinstance(name, str) and name == AUTO
+def _several(names: Any) -> tuple[Any, ...] | None:
+    """The columns that are named, one or several; None where they are to be found."""
+    return tuple(names) if isinstance(names, list | tuple) and names else _one(names)
+
+
+def _one(name: Any, none: bool = False) -> tuple[Any, ...] | None:
+    """The column that is named; None where it is to be found, and with `none` nothing where None says so."""
+    if name is None:
+        return () if none else None
+    return None if isinstance(name, str) and name == AUTO else (name,)
 
 
 # --- its rows ----------------------------------------------------------------------------------------------------------------
@@ -205,7 +213,7 @@ def _rows(frame: pd.DataFrame, parts: _Parts) -> tuple[list[_Row], int]:
         TaskError: a row with feedback lacks its input, output or label, or a text is too long; the feedback is numbers alone.
     """
     where, seen, left_out = frame.index.name or "row", dict[tuple[str, ...], _Row](), 0
-    used = [column for column in (parts.input, parts.output, *parts.feedback, parts.label, parts.split) if column is not None]
+    used = [column for column in (*parts.input, parts.output, *parts.feedback, parts.label, parts.split) if column is not None]
     words = False
     for index, cells in zip(frame.index, frame[used].to_dict("records"), strict=True):
         place = whole(f"{where} {index}")
@@ -238,15 +246,20 @@ def _rows(frame: pd.DataFrame, parts: _Parts) -> tuple[list[_Row], int]:
 
 def _row(place: str, cells: Mapping[Any, Any], parts: _Parts, said: bool) -> _Row | None:
     """A row with feedback, which needs all else; or one without, which is left out where it lacks its input, label or split."""
-    needed = {"input": parts.input, "output": parts.output if said else None, "label": parts.label, "split": parts.split}
+    asked = [column for column in parts.input if not frames.empty(cells[column])]
+    needed = {"output": parts.output if said else None, "label": parts.label, "split": parts.split}
     needed = {part: column for part, column in needed.items() if column is not None}
-    lacking = [column for column in needed.values() if frames.empty(cells[column])]
+    lacking = [*(() if asked else parts.input[:1]), *(column for column in needed.values() if frames.empty(cells[column]))]
     if lacking and not said:
         return None
     if lacking == [parts.label] and parts.label is not None:
         raise TaskError(f"{place}: column {parts.label!r} is empty; fill it in, remove the row, or pass label=None to do without labels.")
+    texts = {column: _text(cells[column], place, column) for column in asked or parts.input[:1]}
+    question = (
+        "\n".join(f"{whole(str(column))}: {text}" for column, text in texts.items()) if len(parts.input) > 1 else "".join(texts.values())
+    )
     found = {part: _text(cells[column], place, column) for part, column in needed.items()}
-    return _Row(place, found["input"], found.get("output", ""), found.get("label", ""), found.get("split", "train"))
+    return _Row(place, question, found.get("output", ""), found.get("label", ""), found.get("split", "train"))
 
 
 def _critiques(cell: Any, place: str, column: Any) -> list[Brought]:
