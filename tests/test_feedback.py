@@ -438,6 +438,7 @@ def test_rows_with_feedback_train_and_the_others_are_held_back_by_the_seed():
     splits = splits_of(found.task)
     assert splits["train"] == list(table(5, 34)["input"][:5]) and list(found.outputs) == [f"train-{n}" for n in range(5)]
     assert [len(splits["validation"]), len(splits["test"])] == [10, 24]
+    assert [len(read(table(5, n)).task.validation) for n in (2, 3, 4, 6, 12)] == [1, 1, 2, 2, 4]
     assert splits_of(read(table(5, 34)).task) == splits and splits_of(read(table(5, 34), seed=1).task) != splits
 
 

@@ -314,7 +314,7 @@ def _divide(rows: Sequence[_Row], seed: int, labelled: bool) -> None:
         held: dict[str, str] = {}
     elif len(others) > 1:
         shuffle(others)
-        held = _held(others, max(1, round(len(others) * _VALIDATION)))
+        held = _held(others, max(min(2, len(others) // 2), round(len(others) * _VALIDATION)))  # nothing is judged on one example
     else:
         inputs = list(told)
         if len(inputs) < 3:
