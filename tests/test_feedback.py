@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradbook as gb
-from gradbook import tell
+from gradbook import journal, tell
 from gradbook.errors import CaseError, GradbookError, MethodError, ModelError, StudyError, TaskError
 from gradbook.export.report import report
 from gradbook.tasks import feedback as reading
@@ -344,6 +344,15 @@ def test_a_text_that_is_long_is_taken_whole_and_more_than_a_line_holds_is_refuse
         read(data)
 
 
+def test_what_a_journal_cannot_hold_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MOST_LINE", 3000)
+    with pytest.raises(CaseError, match=r"journal.jsonl cannot take a line of [\d,]+ bytes, since 3,000 are the most; shorten its texts"):
+        make(tmp_path, table().assign(output="x" * 2000))
+    with pytest.raises(CaseError, match="a whole number of at most 18 digits"):
+        make(tmp_path, seed=10**30)
+    assert not (tmp_path / "case").exists()
+
+
 def test_no_feedback_and_numbers_alone_are_no_critiques():
     with pytest.raises(TaskError, match="No row has feedback in 'feedback'; name the column with feedback="):
         read(table(told=0))
@@ -422,7 +431,7 @@ def test_a_file_that_is_no_table_is_told(tmp_path, name, content, said):
     assert str(raised.value).startswith(said.partition(":")[0])
     with pytest.raises(TaskError, match="There is no file"):
         read(tmp_path / "none.csv")
-    with pytest.raises(TaskError, match="A int is no table; give a DataFrame"):
+    with pytest.raises(TaskError, match="A int is no table and no log; give a DataFrame"):
         read(5)
 
 

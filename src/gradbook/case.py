@@ -64,8 +64,7 @@ class Case(Recording):
     ) -> None:
         self._folder = Folder(path)
         self.read_only_because = ""
-        if seed is not None and not -(2**63) <= seed < 2**63:
-            raise CaseError("the seed of a case is a whole number of at most 18 digits, so that every tool can read it")
+        _check_seed(seed or 0)
         if not self._folder.has(NAME):
             if task is None:
                 raise CaseError(f"{self.path} is not a case: it holds no journal.jsonl; pass task= to make one there")
@@ -369,14 +368,20 @@ class Case(Recording):
 
 def _make(folder: Folder, task: Task, method: Method, seed: int, title: str, begun: Iterable[Any] = ()) -> None:
     """Write a new case, with the events of what it begins with after those of its root."""
+    _check_seed(seed)
     plan.check_labels(task, method)
     root = Step(id=0, depth=0, prompt=task.seed_prompt)
     splits = {split: task.split(split) for split in SPLITS}
     told = TaskGiven(title=title, settings=task.settings(), splits=splits)
-    events = [Opened(seed=seed), told, MethodSet(method=method.model_dump()), StepBegun(step=root), *begun]
+    journal = Journal.draft(folder, [Opened(seed=seed), told, MethodSet(method=method.model_dump()), StepBegun(step=root), *begun])
     folder.make()
     folder.check()
     settings.write(folder, title, task, method)
     if task.private:  # such data must not be published by an absent-minded commit
         folder.write(".gitignore", b"*\n")
-    Journal.make(folder, events)
+    folder.write(NAME, journal)
+
+
+def _check_seed(seed: int) -> None:
+    if not -(2**63) <= seed < 2**63:
+        raise CaseError("the seed of a case is a whole number of at most 18 digits, so that every tool can read it")

@@ -77,13 +77,21 @@ class Log(NamedTuple):
 
 def is_log(data: Any) -> bool:
     """Whether it is a log of Inspect: its `EvalLog`, a path to an `.eval`, or to a `.json` that holds one object."""
-    if hasattr(data, "samples") and hasattr(data, "eval"):
+    if _is_object(data):
         return True
-    try:
-        path = Path(data)
-    except TypeError:
-        raise TaskError(f"A {type(data).__name__} is no table; give a DataFrame, a log of Inspect or the path of a file.") from None
+    path = _path(data)
     return path.suffix.lower() == ".eval" or (path.suffix.lower() == ".json" and _data(path).lstrip()[:1] == b"{")
+
+
+def _is_object(data: Any) -> bool:
+    return hasattr(data, "samples") and hasattr(getattr(data, "eval", None), "task")
+
+
+def _path(data: Any) -> Path:
+    try:
+        return Path(data)
+    except TypeError:
+        raise TaskError(f"A {type(data).__name__} is no table and no log; give a DataFrame, a log of Inspect or a path.") from None
 
 
 def read_log(log: Any) -> Log:
@@ -95,10 +103,10 @@ def read_log(log: Any) -> Log:
     Raises:
         TaskError: it is no such log, has no samples, is too large, or needs Inspect to be read.
     """
-    if hasattr(log, "samples") and hasattr(log, "eval"):
+    if _is_object(log):
         file = Path(str(getattr(log, "location", "") or "log")).name
         return _log(file, {"file": file}, log.eval.task, log.eval.model, _plain(log.samples))
-    path = Path(log)
+    path = _path(log)
     if path.suffix.lower() not in (".eval", ".json"):
         raise TaskError(f"{path.name} is no log of Inspect; those end in .eval or .json.")
     data, packed = _data(path), path.suffix.lower() == ".eval"
