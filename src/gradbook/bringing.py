@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+from gradbook import background
 from gradbook.errors import MethodError
 from gradbook.events import StageDone, StepBegun
-from gradbook.loop import Method
-from gradbook.loop.stages import direct_evaluation
-from gradbook.records import Critique, Prediction, Step
+from gradbook.loop import Method, stages
+from gradbook.loop.stages import Context
+from gradbook.records import Critique, Evaluation, Prediction, Step
+from gradbook.tasks import Task
 from gradbook.tasks.feedback import Feedback
 
 
@@ -32,9 +34,11 @@ def brought_method(feedback: Feedback, method: Method | None) -> Method:
 def first_step(feedback: Feedback, method: Method) -> Iterator[Any]:
     """The events of step 1: its batch, the outputs, their evaluations by template, and the critiques; a prompt critique comes next."""
     task = feedback.task
-    yield StepBegun(step=Step(id=1, parent=0, depth=1, prompt=task.seed_prompt, batch=tuple(feedback.outputs), stages=method.stages))
+    begun: dict[str, Any] = {"prompt": task.seed_prompt, "batch": tuple(feedback.outputs), "stages": method.stages}
+    begun |= {"id": 1, "parent": 0, "depth": 1}
+    yield StepBegun(step=Step(**begun))
     predictions = tuple(_prediction(feedback, name) for name in feedback.outputs)
-    evaluations = tuple(direct_evaluation(task, method, "prompt", task.example(made.example), made) for made in predictions)
+    evaluations = background.run(_evaluated(Step(**begun | {"predict": predictions}), task, method))
     critiques = tuple(
         Critique(example=name, index=index, text=critique.text, brought=critique.place)
         for name, several in feedback.critiques.items()
@@ -43,6 +47,16 @@ def first_step(feedback: Feedback, method: Method) -> Iterator[Any]:
     yield StageDone(step=1, stage="predict", seconds=0.0, predict=predictions)
     yield StageDone(step=1, stage="evaluate", seconds=0.0, evaluate=evaluations)
     yield StageDone(step=1, stage="output_critique", seconds=0.0, output_critique=critiques)
+
+
+async def _evaluated(step: Step, task: Task, method: Method) -> tuple[Evaluation, ...]:
+    """The evaluations of the outputs by the method's templates, which ask nobody."""
+
+    async def nobody(*_: Any, **__: Any) -> Any:
+        raise MethodError("an evaluation of what was brought may ask no model: take evaluation='direct'")
+
+    context = Context(task=task, critic=None, method=method, verdicts={}, origin=None, past=(), ask=nobody, score=nobody)
+    return await stages.evaluate(step, context)
 
 
 def _prediction(feedback: Feedback, name: str) -> Prediction:

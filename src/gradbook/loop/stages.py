@@ -133,17 +133,12 @@ async def evaluate(step: Step, context: Context) -> tuple[Evaluation, ...]:
     async def judge(example: Example, prediction: Prediction) -> Evaluation:
         if context.critic is not None:
             return await _by_critic(context.critic, step, example, context)
-        return direct_evaluation(context.task, context.method, step.variable, example, prediction)
+        label = _shown(context, example)
+        right = label is not None and context.task.correct(prediction.answer, label)
+        text = evaluation_text(context.method, step.variable, prediction, label, right)
+        return Evaluation(example=example.id, label=label, target=example.target, text=text)
 
     return await _each(step, context, "evaluate", one)
-
-
-def direct_evaluation(task: Subject, method: Method, variable: Variable, example: Example, prediction: Prediction) -> Evaluation:
-    """The evaluation from the label that the method shows, by a template; no model is asked."""
-    label = _shown(task, method, example)
-    right = label is not None and task.correct(prediction.answer, label)
-    text = evaluation_text(method, variable, prediction, label, right)
-    return Evaluation(example=example.id, label=label, target=example.target, text=text)
 
 
 async def _by_critic(critic: CriticTask, step: Step, example: Example, context: Context) -> Evaluation:
@@ -158,13 +153,13 @@ async def _by_critic(critic: CriticTask, step: Step, example: Example, context: 
     )
 
 
-def _shown(task: Subject, method: Method, example: Example) -> str | None:
-    """The label that the feedback shows, which may be wrong on purpose; None where the method shows none, or there is none."""
-    match method.labels:
+def _shown(context: Context, example: Example) -> str | None:
+    """The label that the feedback shows, which may be wrong on purpose."""
+    match context.method.labels:
         case "correct":
-            return example.target or None
+            return example.target
         case "wrong":
-            return task.wrong_label(example)
+            return context.task.wrong_label(example)
     return None
 
 

@@ -2,12 +2,11 @@
 
 from gradbook.loop import Method
 from gradbook.records import Stage, Step
-from gradbook.tell import brought
 
 
 def help_line(stage: Stage, step: Step, method: Method) -> str:
     """What `stage` does in `step`, in a few sentences of plain text."""
-    return brought.help_line(stage, step) or " ".join(filter(None, _LINES[stage](step, method)))
+    return " ".join(filter(None, _LINES[stage](step, method)))
 
 
 def _predict(step: Step, method: Method) -> list[str]:

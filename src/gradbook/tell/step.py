@@ -212,7 +212,7 @@ class _Telling:
             stage=stage,
             number=number,
             title=STAGE_INFO[stage].title,
-            help=help_line(stage, at, self.method),
+            help=brought.help_line(stage, at) or help_line(stage, at, self.method),
             state="done" if ran else "next" if stage == at.next_stage else "not yet run",
             model=" and ".join(dict.fromkeys(facts["name"] for facts in asked)),
             summary=self.summary() if ran and stage == "evaluate" and self.by_critic else "",
