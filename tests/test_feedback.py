@@ -180,8 +180,8 @@ def test_a_folder_that_holds_a_case_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ({"update": "one-step"}, "update='one-step' reads no output critiques"),
-        ({"update": "improve"}, "update='improve' reads no output critiques"),
+        ({"update": "one-step"}, "a method of the stages predict, evaluate, rewrite, select reads no output critiques"),
+        ({"update": "improve"}, "a method of the stages rewrite, select reads no output critiques"),
         ({"evaluation": "critic-binary"}, "evaluation='critic-binary' asks a critic before the critiques"),
     ],
 )

@@ -21,8 +21,9 @@ def brought_method(feedback: Feedback, method: Method | None) -> Method:
     """
     if method is None:
         return Method() if feedback.task.labelled else Method(labels="none", selection="naive")
-    if method.update != "three-stage":
-        raise MethodError(f"update={method.update!r} reads no output critiques, and these are what was brought: take update='three-stage'")
+    if "output_critique" not in method.stages:
+        run = ", ".join(method.stages).replace("_", " ")
+        raise MethodError(f"a method of the stages {run} reads no output critiques, and these were brought: take update='three-stage'")
     if method.critic:
         raise MethodError(
             f"evaluation={method.evaluation!r} asks a critic before the critiques, and these are here already: take evaluation='direct', "
