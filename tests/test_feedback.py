@@ -476,6 +476,12 @@ def test_a_split_column_says_which_rows_train():
         read(data.assign(part=["train"] * 5 + ["dev"] * 5), split="part")
     with pytest.raises(TaskError, match="No row of the train split has feedback; mark some in column 'part'"):
         read(data.assign(feedback=[None] * 5 + ["Shorter!"] * 5), split="part")
+    leaking = data.assign(input=["Item 0 is red.", *["Item 1 is green."] * 9])
+    with pytest.raises(TaskError, match='have the same input, so one split would leak into another; remove one, or pass duplicates="keep"'):
+        read(leaking, split="part")
+    assert len(read(leaking, split="part", duplicates="keep").task.test) == 3
+    with pytest.raises(TaskError, match="There is no option 'sep'; those of pandas' readers are given as read="):
+        read(data, sep=";")
     with pytest.raises(TaskError, match="Without labels nothing is scored"):
         read(data, split="part", label=None)
 

@@ -118,8 +118,8 @@ class Case(Recording):
             split: the column that says train, validation or test.
             model, critic, optimizer, method, seed, title: as in `Case`. Without a model the case opens for reading. The method has three
                 stages and a direct evaluation; other methods may follow (`use`).
-            name, answer, labels, format_instruction, read, fields: as in `Task.from_frame` and `from_csv`. What follows the prompt is by
-                default nothing, as when the outputs were made.
+            name, answer, labels, format_instruction, read, fields: as in `Task.from_frame` and `from_csv`, `duplicates` too. What follows
+                the prompt is by default nothing, as when the outputs were made.
 
         What is made of the rows:
             * A row with feedback needs an input, an output and, where there are labels, a label: else an error names it. Together these

@@ -5,16 +5,17 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
 from gradbook.errors import TaskError
 from gradbook.parse import whole
+from gradbook.records import SplitName
 from gradbook.tasks import columns, frames, inspect_logs
 from gradbook.tasks.answers import NoAnswer
 from gradbook.tasks.columns import AUTO
-from gradbook.tasks.task import Task, answer_for
+from gradbook.tasks.task import Task, answer_for, check_options
 
 MOST_TEXT = 1_000_000
 """Characters of a text, which a model is to read."""
@@ -51,6 +52,11 @@ class _Row:
     split: str
     critiques: dict[str, Brought] = field(default_factory=dict)
 
+    @property
+    def plain(self) -> frames.Row:
+        """The row as a task's tables have it."""
+        return frames.Row(self.place, self.input, self.label, self.split)
+
 
 def read_feedback(
     data: Any,
@@ -67,6 +73,7 @@ def read_feedback(
     answer: Any = "auto",
     format_instruction: str = "",
     read: Mapping[str, Any] | None = None,
+    duplicates: Literal["error", "keep"] = "error",
     **fields: Any,
 ) -> Feedback:
     """The task, outputs and critiques of a table; `Case.from_feedback` says what is read and how.
@@ -78,36 +85,24 @@ def read_feedback(
     prompt = prompt if prompt is not None else table.prompt
     if not prompt:
         raise TaskError("Give prompt=, the prompt that the outputs were made under: it is what the critiques are to rewrite.")
+    check_options(fields)
     parts = _parts(list(table.frame.columns), input, output, feedback, label, split)
     rows, left_out = _rows(table.frame, parts)
-    if not any(row.critiques for row in rows):
-        raise TaskError(f"No row has feedback in {' or '.join(map(repr, parts.feedback))}; name the column with feedback=.")
-    labelled = parts.label is not None
-    if split is not None and not labelled:
-        raise TaskError("Without labels nothing is scored, so that all rows are of one split; leave split= out.")
-    if split is None:
-        _divide(rows, seed, labelled)
-    found = [frames.Row(row.place, row.input, row.label, row.split) for row in rows]
-    form = (
-        answer_for(answer, found, table.labels if labels is None else tuple(whole(str(one)) for one in labels)) if labelled else NoAnswer()
-    )
-    splits = frames.by_column(found) if labelled else {"train": found}
-    frames.refuse_leaks(splits)  # type: ignore[arg-type]
-    of = {row.place: row for row in rows}
-    told = {f"train-{n}": of[row.place] for n, row in enumerate(splits["train"]) if of[row.place].critiques}
+    splits = _splits(rows, parts, seed, duplicates)
+    told = {f"train-{n}": row for n, row in enumerate(splits["train"]) if row.critiques}
     if not told:
         raise TaskError(f"No row of the train split has feedback; mark some in column {split!r}.")
     with_feedback = sum(bool(row.critiques) for row in rows)
     counts = {"rows": len(table.frame), "with_feedback": with_feedback, "held_back": with_feedback - len(told), "left_out": left_out}
-    made = {"loader": "from_feedback", **table.source, "columns": parts.told(), **counts}
+    source = {"loader": "from_feedback", **table.source, "columns": parts.told(), **counts}
+    given = table.labels if labels is None else tuple(whole(str(one)) for one in labels)
     task = Task(
         name=name or table.name,
-        **{"train": (), "validation": (), "test": ()}
-        | frames.examples_of({part: [row[1:3] for row in members] for part, members in splits.items()}),  # type: ignore[misc]
-        answer=form,
+        **frames.examples_of({part: [(row.input, row.label) for row in members] for part, members in splits.items()}),
+        answer=NoAnswer() if parts.label is None else answer_for(answer, [row.plain for row in rows], given),
         seed_prompt=prompt,
         format_instruction=format_instruction,
-        source=made | ({"split": str(split)} if split is not None else {"seed": seed}),
+        source=source | ({"split": str(split)} if split is not None else {"seed": seed}),
         **fields,
     )
     outputs = {id: Brought(row.output, row.place) for id, row in told.items()}
@@ -301,18 +296,33 @@ def _is_number(text: str) -> bool:
 # --- its splits ----------------------------------------------------------------------------------------------------------------
 
 
-def _divide(rows: Sequence[_Row], seed: int, labelled: bool) -> None:
+def _splits(rows: Sequence[_Row], parts: _Parts, seed: int, duplicates: str) -> dict[SplitName, list[_Row]]:
+    """The rows of each split, as their column says or as they are divided; without labels all train."""
+    if not any(row.critiques for row in rows):
+        raise TaskError(f"No row has feedback in {' or '.join(map(repr, parts.feedback))}; name the column with feedback=.")
+    if parts.label is None:
+        if parts.split is not None:
+            raise TaskError("Without labels nothing is scored, so that all rows are of one split; leave split= out.")
+        return {"train": list(rows), "validation": [], "test": []}
+    if parts.split is None:
+        _divide(rows, seed)
+    found = frames.by_column([row.plain for row in rows])
+    if duplicates == "error":
+        frames.refuse_leaks(found)
+    of = {row.place: row for row in rows}
+    return {name: [of[row.place] for row in members] for name, members in found.items()}
+
+
+def _divide(rows: Sequence[_Row], seed: int) -> None:
     """Say of each row which split it is in, an input with all its rows in one.
 
     Rows with feedback train, the others are held back for validation and test as 50 to 120. With fewer than two others, a quarter of the
-    inputs with feedback is held back for each. Without labels nothing is scored, so all train.
+    inputs with feedback is held back for each.
     """
     told = dict.fromkeys(row.input for row in rows if row.critiques)
     others = list(dict.fromkeys(row.input for row in rows if row.input not in told))
     shuffle = random.Random(f"feedback:{seed}").shuffle
-    if not labelled:
-        held: dict[str, str] = {}
-    elif len(others) > 1:
+    if len(others) > 1:
         shuffle(others)
         held = _held(others, max(min(2, len(others) // 2), round(len(others) * _VALIDATION)))  # nothing is judged on one example
     else:

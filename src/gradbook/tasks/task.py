@@ -201,8 +201,7 @@ class Task:
         Raises TaskError for a missing column, an empty cell, a target outside the labels, an input in two splits, or too few
         rows for the sizes; it names the row by its index label.
         """
-        if other := fields.keys() - _FIELDS:
-            raise TaskError(f"There is no option {min(other)!r}; those of pandas' readers are given as read={{{min(other)!r}: …}}.")
+        check_options(fields)
         if duplicates not in ("error", "keep"):
             raise TaskError(f'duplicates={duplicates!r} should be "error" or "keep".')
         if split and sizes is not None:
@@ -299,6 +298,12 @@ def form_of(settings: dict[str, Any]) -> str:
     """`Task.form` of a task's settings; what an answer format has by default counts for nothing, so that a later version may add to it."""
     answer = TypeAdapter(AnswerFormat).validate_python(settings["answer"])
     return short_id(settings["format_instruction"], answer.kind, answer.model_dump(mode="json", exclude_defaults=True))
+
+
+def check_options(fields: Mapping[str, Any]) -> None:
+    """Raises TaskError where a field of a task is none."""
+    if other := fields.keys() - _FIELDS:
+        raise TaskError(f"There is no option {min(other)!r}; those of pandas' readers are given as read={{{min(other)!r}: …}}.")
 
 
 def answer_for(answer: Any, rows: Sequence[frames.Row], labels: tuple[str, ...] | None) -> AnswerFormat:
