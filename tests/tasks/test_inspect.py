@@ -1,7 +1,10 @@
 """Logs of Inspect: samples become a task, outputs and what scorers said of them a case; a log is data from whoever wrote it."""
 
 import json
+import subprocess
+import sys
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradbook as gb
+from gradbook import background
 from gradbook.errors import TaskError
 from gradbook.tasks import inspect_logs
 from gradbook.tasks.inspect_logs import read_log
@@ -284,26 +288,40 @@ def test_any_damage_is_told_or_does_no_harm(plain, tmp_path, packing):
 # --- Inspect itself ----------------------------------------------------------------------------------------------------------
 
 
+RUN = """
+import sys
+import inspect_ai
+from inspect_ai.dataset import Sample
+from inspect_ai.log import write_eval_log
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
+from inspect_ai.scorer import includes
+from inspect_ai.solver import generate, system_message
+
+folder, system = sys.argv[1:]
+samples = [Sample(id=f"q{n}", input=f"Is {n} odd? {'Really? ' * 30 * (n == 3)}", target="yes" if n % 2 else "no") for n in range(8)]
+task = inspect_ai.Task(dataset=samples, solver=[system_message(system), generate()], scorer=includes(), name="parity")
+said = ModelOutput.from_content("mockllm/model", "I say yes.")
+said.usage = ModelUsage(input_tokens=9, output_tokens=3)  # it would fetch a tokenizer to count them
+model = get_model("mockllm/model", custom_outputs=[said] * 16)
+(found,) = inspect_ai.eval(task, model=model, log_dir=f"{folder}/logs", display="none", epochs=2)
+assert found.status == "success", found.error
+for ending in ("eval", "json"):
+    write_eval_log(found, f"{folder}/parity.{ending}")
+"""
+
+
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
-    """Logs of one run of Inspect with its mock model: the object, its `.eval` and its `.json`."""
-    inspect_ai = pytest.importorskip("inspect_ai", reason=NEEDS)
-    from inspect_ai.dataset import Sample
-    from inspect_ai.log import write_eval_log
-    from inspect_ai.model import ModelOutput, ModelUsage, get_model
-    from inspect_ai.scorer import includes
-    from inspect_ai.solver import generate, system_message
+    """Logs of one run of Inspect with its mock model: the object, its `.eval` and its `.json`.
 
+    It runs in a process of its own, since it leaves event loops and sockets open.
+    """
+    inspect_log = pytest.importorskip("inspect_ai.log", reason=NEEDS)
     folder = tmp_path_factory.mktemp("inspect")
-    samples = [Sample(id=f"q{n}", input=f"Is {n} odd? {'Really? ' * 30 * (n == 3)}", target="yes" if n % 2 else "no") for n in range(8)]
-    task = inspect_ai.Task(dataset=samples, solver=[system_message(SYSTEM), generate()], scorer=includes(), name="parity")
-    said = ModelOutput.from_content("mockllm/model", "I say yes.")
-    said.usage = ModelUsage(input_tokens=9, output_tokens=3)  # it would fetch a tokenizer to count them
-    model = get_model("mockllm/model", custom_outputs=[said] * 16)
-    (found,) = inspect_ai.eval(task, model=model, log_dir=str(folder / "logs"), display="none", epochs=2)
-    assert found.status == "success"
-    for ending in ("eval", "json"):
-        write_eval_log(found, str(folder / f"parity.{ending}"))
+    run = subprocess.run([sys.executable, "-c", RUN, str(folder), SYSTEM], capture_output=True, text=True, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    data = BytesIO((folder / "parity.json").read_bytes())
+    found = background.run(inspect_log.read_eval_log_async(data, format="json", resolve_attachments=True))
     return found, folder / "parity.eval", folder / "parity.json"
 
 

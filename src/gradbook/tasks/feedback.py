@@ -180,7 +180,7 @@ def _parts(all: Sequence[Any], input: Any, output: Any, feedback: Any, label: An
         if names is None:
             found = columns.find(all, part, named)  # type: ignore[arg-type]
             given[part] = (found,) if found is not None else ()
-            named += given[part]
+            named += given[part] or ()
     columns.check(all, named)
     output_, label_ = given["output"] or (None,), given["label"] or (None,)
     return _Parts(given["input"] or (), output_[0], given["feedback"] or (), label_[0], split)
