@@ -4,10 +4,11 @@ import os
 import threading
 import warnings
 import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from gradbook import background, edits, findings, plan, settings
+from gradbook import background, bringing, edits, findings, plan, settings
 from gradbook.comparing import check_change, comparable
 from gradbook.effects import Effect
 from gradbook.errors import CaseError
@@ -23,6 +24,7 @@ from gradbook.recording import Recording
 from gradbook.records import SPLITS, Edit, Role, SplitName, Stage, Step, Variable
 from gradbook.runner import Runner
 from gradbook.tasks import Task
+from gradbook.tasks.feedback import AUTO, read_feedback
 
 _held: "weakref.WeakValueDictionary[Path, Case]" = weakref.WeakValueDictionary()
 _opening = threading.RLock()
@@ -62,12 +64,11 @@ class Case(Recording):
     ) -> None:
         self._folder = Folder(path)
         self.read_only_because = ""
-        if seed is not None and not -(2**63) <= seed < 2**63:
-            raise CaseError("the seed of a case is a whole number of at most 18 digits, so that every tool can read it")
+        _check_seed(seed or 0)
         if not self._folder.has(NAME):
             if task is None:
                 raise CaseError(f"{self.path} is not a case: it holds no journal.jsonl; pass task= to make one there")
-            self._make(task, method or Method(), seed or 0, title or self.path.name)
+            _make(self._folder, task, method or Method(), seed or 0, title or self.path.name)
         self._load(task)
         if seed is not None and seed != self.seed:
             raise CaseError(f"{self.path} was made with seed {self.seed}; a case keeps its seed, so make another case for seed {seed}")
@@ -77,6 +78,78 @@ class Case(Recording):
             self._preferred = {"prompt": self.models["task"].id, "critic": self.models["critic"].id}
         self.runner = Runner(self, self._journal, self._ledger, self.models)
         self._take(method)
+
+    @classmethod
+    def from_feedback(
+        cls,
+        data: Any,
+        *,
+        path: str | Path,
+        prompt: str | None = None,
+        input: Any = AUTO,
+        output: Any = AUTO,
+        feedback: Any = AUTO,
+        label: Any = AUTO,
+        split: Any = None,
+        model: Model | None = None,
+        critic: Model | None = None,
+        optimizer: Model | None = None,
+        method: Method | None = None,
+        seed: int = 0,
+        title: str | None = None,
+        name: str | None = None,
+        answer: Any = "auto",
+        labels: Sequence[Any] | None = None,
+        format_instruction: str = "",
+        read: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> "Case":
+        """A new case from critiques that people have: step 1 has the outputs and output critiques of a table, and `step()` goes on from
+        them with prompt critiques, a rewrite and a selection; or edit them first.
+
+        Args:
+            data: a DataFrame, or a path to a .csv, .tsv, .jsonl, .json (a list of objects), .xlsx, .parquet, or a log of Inspect.
+            path: the folder of the case, which must hold none yet.
+            prompt: the prompt that the outputs were made under, which is to be rewritten; a log of Inspect may hold it.
+            input, output, feedback, label: the columns. Those of the usual hosted tools are found by name: of OpenAI's prompt optimiser
+                (`output_feedback`), LangSmith, Langfuse, Braintrust, Phoenix and Inspect. input: also a list of columns, which an input
+                then holds a line each of, "company: …"; feedback: also a list, each a critique of its own. Ratings and other numbers are no
+                critiques. label=None does without labels.
+            split: the column that says train, validation or test.
+            model, critic, optimizer, method, seed, title: as in `Case`. Without a model the case opens for reading. The method has three
+                stages and a direct evaluation; other methods may follow (`use`).
+            name, answer, labels, format_instruction, read, fields: as in `Task.from_frame` and `from_csv`, `duplicates` too. What follows
+                the prompt is by default nothing, as when the outputs were made.
+
+        What is made of the rows:
+            * A row with feedback needs an input, an output and, where there are labels, a label: else an error names it. Together these
+              rows are the batch of step 1, as far as they train.
+            * A row without feedback is an example for validation or test. It is left out where it lacks its input or label.
+            * Rows of the same input, output and label are one example with several critiques, the same words once.
+            * Rows with feedback train and the others are held back, as 50 to 120 for validation and test, drawn by `seed`; with fewer than
+              two others, half of the inputs with feedback. An input stands in one split alone.
+            * Without labels all rows train, and nothing can be scored: the method is then labels="none" with naive selection.
+            * NaN, None and blanks are empty; "NA" is a word. Whole numbers are read as such, so that a label 1.0 is "1"; answers are read
+              as `Task.from_frame` reads them. A list is several critiques, an object its words or JSON. Texts are taken without blanks
+              around them and have at most 1,000,000 characters, a column 10,000,000.
+            * A file in another encoding or with another separator is refused with what to write as read=.
+
+        Nobody paid for what was brought and no model of the case made it: each record says where it came from (`brought`).
+
+        Raises:
+            TaskError: the table cannot be read or used; the column or row is named.
+            CaseError: there is a case at `path` already.
+            MethodError: the method makes no output critiques, or needs labels that are not there.
+        """
+        folder = Folder(path)
+        if folder.has(NAME):
+            raise CaseError(f"{folder.path} is a case already; name a folder that holds none, or open it with gb.Case")
+        columns = {"input": input, "output": output, "feedback": feedback, "label": label, "split": split}
+        told = {"prompt": prompt, "name": name, "answer": answer, "labels": labels, "format_instruction": format_instruction, "read": read}
+        found = read_feedback(data, **columns, **told, seed=seed, **fields)
+        method = bringing.brought_method(found, method)
+        _make(folder, found.task, method, seed, title or folder.path.name, bringing.first_step(found, method))
+        return cls(path, task=found.task, model=model, critic=critic, optimizer=optimizer)
 
     def __repr__(self) -> str:
         models = ", ".join(dict.fromkeys(model.name for model in self.models.values())) or "no model"
@@ -211,6 +284,7 @@ class Case(Recording):
         """Follow `method` from the next step on; a step under way, and branches of earlier steps, keep theirs."""
         if self.read_only:
             raise CaseError(f"{self.path} is read only, so its method cannot be changed: {self.read_only_because}")
+        plan.check_labels(self.task, method)
         if method != self.method:
             background.uninterrupted(lambda: self._set(method))
 
@@ -251,17 +325,6 @@ class Case(Recording):
 
     # --- the folder ----------------------------------------------------------------------------------------------------
 
-    def _make(self, task: Task, method: Method, seed: int, title: str) -> None:
-        self._folder.make()
-        self._folder.check()
-        root = Step(id=0, depth=0, prompt=task.seed_prompt)
-        splits = {split: task.split(split) for split in SPLITS}
-        told = TaskGiven(title=title, settings=task.settings(), splits=splits)
-        settings.write(self._folder, title, task, method)
-        if task.private:  # such data must not be published by an absent-minded commit
-            self._folder.write(".gitignore", b"*\n")
-        Journal.make(self._folder, [Opened(seed=seed), told, MethodSet(method=method.model_dump()), StepBegun(step=root)])
-
     def _take(self, method: Method | None) -> None:
         """Take the right to write: one process has it, and in that process the object that asked last."""
         place = Path(os.path.realpath(self.path))
@@ -301,3 +364,24 @@ class Case(Recording):
     def fork(self, path: str | Path, **options: Any) -> "Case":
         """Copy the case to a new folder and open the copy; `options` are those of `Case`."""
         return Case(self.copy(path), **options)
+
+
+def _make(folder: Folder, task: Task, method: Method, seed: int, title: str, begun: Iterable[Any] = ()) -> None:
+    """Write a new case, with the events of what it begins with after those of its root."""
+    _check_seed(seed)
+    plan.check_labels(task, method)
+    root = Step(id=0, depth=0, prompt=task.seed_prompt)
+    splits = {split: task.split(split) for split in SPLITS}
+    told = TaskGiven(title=title, settings=task.settings(), splits=splits)
+    journal = Journal.draft(folder, [Opened(seed=seed), told, MethodSet(method=method.model_dump()), StepBegun(step=root), *begun])
+    folder.make()
+    folder.check()
+    settings.write(folder, title, task, method)
+    if task.private:  # such data must not be published by an absent-minded commit
+        folder.write(".gitignore", b"*\n")
+    folder.write(NAME, journal)
+
+
+def _check_seed(seed: int) -> None:
+    if not -(2**63) <= seed < 2**63:
+        raise CaseError("the seed of a case is a whole number of at most 18 digits, so that every tool can read it")

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import pandas as pd
+
 from gradbook import displays, stats
 from gradbook.costs import Plan
 from gradbook.loop import Method
@@ -69,12 +71,37 @@ class Effect:
     margins: tuple[float, ...] = ()
     same: str = ""
 
+    @property
+    def _drawn(self) -> bool:
+        """Whether there are two draws an arm at least, so that they are what is judged."""
+        return min(len(self.before.right), len(self.after.right)) > 1
+
+    @property
+    def _matrices(self) -> tuple[tuple[tuple[bool, ...], ...], tuple[tuple[bool, ...], ...]]:
+        """What is judged: of both arms the draws, or the runs as they were, each with its answers by example."""
+        return (self.before.right, self.after.right) if self._drawn else ((self.run[0],), (self.run[1],))
+
     @cached_property
     def judged(self) -> stats.Effect:
         """The effect on the matrices of draws by examples; of the runs themselves, which get no verdict, without two draws an arm."""
-        drawn = min(len(self.before.right), len(self.after.right)) > 1
-        arms = (self.before.right, self.after.right) if drawn else ((self.run[0],), (self.run[1],))
-        return stats.effect(*arms, margin=self.margin, until="decided" if self.watched else None)
+        return stats.effect(*self._matrices, margin=self.margin, until="decided" if self.watched else None)
+
+    def long(self) -> pd.DataFrame:
+        """The draws that are judged in the long form that evalstats and other packages read: one row a draw of an arm and an example.
+
+        Columns: prompt ("step 1", and the other arm's), item (an example's id), run (the draw from 1; 0 is the run as it was, where there
+        are not two draws an arm), score (1 for a right answer, else 0), split, and answered_by, the model, which is no factor. As in
+        `es.compare(es.load_from(effect.long()), factors="prompt", baseline="step 1")`, for 15 examples or more.
+        """
+        names = [f"step {arm.step}" for arm in (self.before, self.after)]
+        names[1] += " again" * (names[0] == names[1])
+        rows = [
+            (name, item, run, int(right), self.split, self.model)
+            for name, matrix in zip(names, self._matrices, strict=True)
+            for run, draw in enumerate(matrix, start=int(self._drawn))
+            for item, right in zip(self.examples, draw, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["prompt", "item", "run", "score", "split", "answered_by"])
 
     @property
     def verdict(self) -> Verdict | None:

@@ -18,7 +18,7 @@ from gradbook import handles
 from gradbook.errors import CaseError
 from gradbook.parse import whole
 
-OWN = ("case.toml", "journal.jsonl", "journal.v1.jsonl", "calls.jsonl", "README.md", ".gitignore")
+OWN = ("case.toml", "journal.jsonl", "journal.v1.jsonl", "journal.v2.jsonl", "journal.v3.jsonl", "calls.jsonl", "README.md", ".gitignore")
 MOST = 1 << 34  # bytes of a file of lines, which are read one at a time
 MOST_WHOLE = 1 << 30  # bytes of a file that is read whole
 MOST_LINE = 1 << 26  # bytes of a line, its end included

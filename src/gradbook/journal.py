@@ -32,7 +32,7 @@ from gradbook.events import (
     in_full,
     mended,
 )
-from gradbook.files import Folder, Lines
+from gradbook.files import MOST_LINE, Folder, Lines
 from gradbook.migrations import SCHEMA, upgrade
 from gradbook.parse import damaged, json_line
 from gradbook.records import STAGES, Example, Role, SplitName, Stage, Step, Variable, sha256
@@ -244,15 +244,23 @@ class Journal:
             self._upgraded = upgrade(old, version, self._settings(), self.path)
             self.state = fold(self._upgraded)
 
-    @classmethod
-    def make(cls, folder: Folder, events: Iterable[Any]) -> None:
-        """Write the journal of a new case in one go."""
+    @staticmethod
+    def draft(folder: Folder, events: Iterable[Any]) -> bytes:
+        """The journal of a new case, to be written in one go.
+
+        Raises:
+            CaseError: a line would be longer than one may be.
+        """
         lines: list[bytes] = []
         for event in map(mended, events):
             data, texts = by_content(event)
             lines += [_line(PromptMet(sha256=sha, text=text).model_dump()) for sha, text in texts.items()]
             lines.append(_line(data))
-        folder.write(NAME, b"".join(line + b"\n" for line in lines))
+        if (longest := max(map(len, lines))) >= MOST_LINE:
+            raise CaseError(
+                f"{folder.path / NAME} cannot take a line of {longest:,} bytes, since {MOST_LINE:,} are the most; shorten its texts"
+            )
+        return b"".join(line + b"\n" for line in lines)
 
     def take(self) -> bool:
         """Lock the file for writing and cut a torn last line off; whether it could be had."""

@@ -4,9 +4,27 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from gradbook.errors import MethodError
 from gradbook.loop import Method
 from gradbook.records import Step
 from gradbook.tasks import Task
+
+
+def check_labels(task: Task, method: Method) -> None:
+    """Refuse a method that needs labels for a task that has none.
+
+    Raises:
+        MethodError: it evaluates, selects or tracks by labels; the setting is named.
+    """
+    needs = {
+        "labels": method.labels if method.labels != "none" and method.sees_data else None,
+        "selection": method.selection if method.validates else None,
+        "train_every": method.train_every or None,
+    }
+    if not task.labelled and (found := next(((name, value) for name, value in needs.items() if value is not None), None)):
+        raise MethodError(
+            f"{found[0]}={found[1]!r} goes by labels, and task {task.name!r} has none: take labels='none' and selection='naive' or 'random'"
+        )
 
 
 def epoch_length(task: Task, method: Method) -> int:

@@ -371,7 +371,7 @@ class Recording:
         return export(self, path, annotations)
 
     steps, predictions, training, scores = tables.steps, tables.predictions, tables.training, tables.scores
-    findings = tables.findings
+    findings, long = tables.findings, tables.long
     compare, comparison = comparing.compare, comparing.comparison
     default_split, chosen_on_validation = comparing.default_split, comparing.chosen_on_validation
 

@@ -75,12 +75,14 @@ class Call(Record):
 class Heard(Record):
     """What was read from a reply: `call` is the key of the call that holds the whole reply, None where no call stands behind it.
 
-    `lost` says that the reply gives nothing to go on with, `why` says it in words.
+    `lost` says that the reply gives nothing to go on with, `why` says it in words. `brought` says where a person brought the record from
+    ("critiques.csv, row 5"), None where it was made here: no model of the case made what was brought, and nobody paid for it.
     """
 
     call: str | None = None
     lost: Lost | None = None
     why: str = ""
+    brought: str | None = None
 
 
 class Answer(Heard):
@@ -332,6 +334,11 @@ class Step(StageRecords):
     def aside(self) -> bool:
         """Whether it was made to measure something, and is no place to work from: a replicate, or an arm of a finding."""
         return self.replicate_of is not None or self.finding is not None
+
+    @property
+    def brought(self) -> bool:
+        """Whether a person brought outputs or output critiques of it from elsewhere."""
+        return any(record.brought for stage in (self.predict, self.output_critique) for record in stage or ())
 
     def draw(self, stage: Stage) -> int:
         """The replicate number that calls of `stage` use: 0 before the stage that the step is fresh from."""

@@ -143,6 +143,10 @@ class Runner:
 
     async def _score(self, what: Scorable, question: Question, known: Iterable[Answer]) -> None:
         self.journal.check()
+        if not self.task.labelled:
+            raise CaseError(
+                f"task {self.task.name!r} has no labels, so nothing can be scored; make a case with labels to score its prompts"
+            )
         split = question.split
         subject: Subject = self.task
         if what.judged is not None and what.method is not None:

@@ -1,5 +1,6 @@
-"""A case as DataFrames; `steps`, `predictions`, `training` and `scores` are methods of `Recording`."""
+"""A case as DataFrames; `steps`, `predictions`, `training`, `scores` and `long` are methods of `Recording`."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pandas as pd
 from gradbook.loop import Method
 from gradbook.metrics import Metrics
 from gradbook.plan import epoch_length
-from gradbook.records import SPLITS, Step
+from gradbook.records import SPLITS, SplitName, Step, sha256
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
@@ -34,7 +35,7 @@ def steps(case: "Recording") -> pd.DataFrame:
             "finding": step.finding,
             "chosen": None if step.select is None else step.select.chosen,
             **{split: _accuracy(case.metrics(step, split, variable="prompt")) for split in SPLITS},
-            "batch": _batch_accuracy(step),
+            "batch": _batch_accuracy(step) if case.task.labelled else None,
             "agreement": agreement(step),
             "prompt": step.chosen_prompt,
             "seconds": case.seconds(step),
@@ -47,7 +48,8 @@ def steps(case: "Recording") -> pd.DataFrame:
 
 
 def predictions(case: "Recording") -> pd.DataFrame:
-    """One row an example of a step's batch: input, target, output, answer, evaluation and critiques."""
+    """One row an example of a step's batch: input, target, output, answer, evaluation and critiques; `brought` says where a person brought
+    its output and output critiques from, where one did."""
     return pd.DataFrame([_row(case, step, name) for step in case for name in step.batch])
 
 
@@ -74,6 +76,40 @@ def scores(case: "Recording") -> pd.DataFrame:
             for q in case.recorded_questions()
         ]
     )
+
+
+def long(case: "Recording", split: SplitName | None = None) -> pd.DataFrame:
+    """The recorded answers in the long form that evalstats and other packages read: one row an answer.
+
+    Columns: prompt ("step 3", the first step that ends with it), item (an example's id), run (the replicate), score (1 for a right answer,
+    else 0), split, and model, which is called answered_by where it is only one, so that it is no factor. As in
+    `es.compare(es.load_from(case.long("test")), factors="prompt")`, which compares prompts as they stand; the draws of both arms of an edit
+    are in `Effect.long`.
+
+    Args:
+        split: "train", "validation" or "test"; by default all that are scored.
+    """
+    steps: dict[str, int] = {}
+    for step in case:
+        if step.done and not step.aside:
+            steps.setdefault(sha256(step.ends_with("prompt")), step.id)
+    asked = [q for q in case.recorded_questions() if q.variable == "prompt" and q.form == case.task.form and split in (None, q.split)]
+    names = {q.model: case.model_facts.get(q.model, {"name": "unknown"})["name"] for q in asked}
+    twice = {name for name, count in Counter(names.values()).items() if count > 1}
+    by = "model" if len(names) > 1 else "answered_by"
+    rows = [
+        {
+            "prompt": f"step {steps[q.prompt]}" if q.prompt in steps else f"prompt {q.prompt[:8]}",
+            "item": answer.example,
+            "run": q.replicate,
+            "score": int(answer.correct),
+            "split": q.split,
+            by: f"{names[q.model]} {q.model[:6]}" if names[q.model] in twice else names[q.model],
+        }
+        for q in asked
+        for answer in case.recorded(q).answers
+    ]
+    return pd.DataFrame(rows, columns=["prompt", "item", "run", "score", "split", by])
 
 
 def findings(case: "Recording") -> pd.DataFrame:
@@ -163,10 +199,13 @@ def _row(case: "Recording", step: Step, name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"step": step.id, "variable": step.variable, "example": name, "input": example.input, "target": example.target}
     for prediction in step.predict or ():
         if prediction.example == name:
-            row |= {"output": prediction.output, "answer": prediction.answer, "correct": prediction.correct}
+            row |= {"output": prediction.output, "answer": prediction.answer, "correct": prediction.correct if case.task.labelled else None}
     for evaluation in step.evaluate or ():
         if evaluation.example == name:
             row |= {"label": evaluation.label, "score": evaluation.score, "unusable": evaluation.unusable}
     for stage in ("evaluate", "output_critique", "prompt_critique"):
         row[stage] = "\n".join(record.text for record in getattr(step, stage) or () if record.example == name)
+    records = [record for stage in (step.predict, step.output_critique) for record in stage or () if record.example == name]
+    if brought := dict.fromkeys(record.brought for record in records if record.brought):
+        row["brought"] = "; ".join(brought)
     return row

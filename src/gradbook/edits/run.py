@@ -32,7 +32,8 @@ from gradbook.records import (
 from gradbook.replies import unwrap
 from gradbook.tasks import Task
 
-_HEARD: Mapping[str, Any] = {"call": None, "lost": None, "why": ""}  # no call stands behind what a person wrote, and it is not lost
+# no call stands behind what a person wrote, it is not lost, and it is not what was brought any more
+_HEARD: Mapping[str, Any] = {"call": None, "lost": None, "why": "", "brought": None}
 _TEXT = {"prediction": "output", "label": "label", "candidate": "prompt"}
 
 
@@ -259,7 +260,9 @@ async def _reworded(records: Any, edit: Reword, number: int, step: Step, stage: 
     heard = listen(call)
     new = "" if heard.lost else unwrap(heard.text, quoted=True)
     written = (
-        _written(record, edit, new, step, context.task, context.method, heard_as(call, heard)) if _names(record, edit) else record
+        _written(record, edit, new, step, context.task, context.method, {**_HEARD, **heard_as(call, heard)})
+        if _names(record, edit)
+        else record
         for record in records
     )
     return tuple(written)

@@ -55,6 +55,9 @@ class Design:
             if not getattr(self, what):
                 raise StudyError(f"a study needs {what}: gb.Study(path, tasks=…, models=…, arms=…, trials=…, steps=…)")
 
+        if unlabelled := next((name for name, task in self.tasks.items() if not task.labelled), None):
+            raise StudyError(f"task {unlabelled!r} has no labels, and trials are judged by scores: give a task with labels")
+
     def cells(self) -> Iterator[tuple[str, str, str]]:
         """The names of task, model and arm of each cell."""
         return itertools.product(self.tasks, self.models, self.arms)

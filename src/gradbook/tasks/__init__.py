@@ -1,6 +1,6 @@
 """Tasks: generators (web_of_lies, ticket_routing, multistep_arithmetic) and loaders (bbeh, gpqa, Task.from_frame and the like)."""
 
-from gradbook.tasks.answers import AnswerFormat, BbehAnswer, LabelAnswer, NumberAnswer, SequenceAnswer, TextAnswer
+from gradbook.tasks.answers import AnswerFormat, BbehAnswer, LabelAnswer, NoAnswer, NumberAnswer, SequenceAnswer, TextAnswer
 from gradbook.tasks.bbeh import bbeh
 from gradbook.tasks.gpqa import gpqa
 from gradbook.tasks.multistep_arithmetic import multistep_arithmetic
@@ -12,6 +12,7 @@ __all__ = [
     "AnswerFormat",
     "BbehAnswer",
     "LabelAnswer",
+    "NoAnswer",
     "NumberAnswer",
     "SequenceAnswer",
     "Task",

@@ -317,7 +317,22 @@ def _evaluated(text: str) -> str:
     return text
 
 
-AnswerFormat = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer, Field(discriminator="kind")]
+class NoAnswer(_Format):
+    """Nothing: there are no labels, so that no answer is read and nothing can be scored."""
+
+    kind: Literal["none"] = "none"
+
+    def parse(self, output: str, stated: bool = False) -> str | None:
+        return None
+
+    def accepts(self, target: str) -> bool:
+        return not target
+
+    def expected(self) -> str:
+        return "empty, since the task has no labels"
+
+
+AnswerFormat = Annotated[LabelAnswer | SequenceAnswer | NumberAnswer | TextAnswer | BbehAnswer | NoAnswer, Field(discriminator="kind")]
 
 
 def detect(targets: Sequence[str], labels: Sequence[str] | None = None) -> AnswerFormat:

@@ -38,7 +38,7 @@ def file_of(path: str | Path) -> Path:
     return path
 
 
-def _bytes(path: str | Path) -> bytes:
+def bytes_of(path: str | Path) -> bytes:
     try:
         return (path := file_of(path)).read_bytes()
     except OSError as error:
@@ -47,7 +47,7 @@ def _bytes(path: str | Path) -> bytes:
 
 def fingerprint(path: str | Path) -> dict[str, str]:
     """The file's name and SHA-256, which say what was read without saying where it lay."""
-    return {"file": Path(path).name, "sha256": hashlib.sha256(_bytes(path)).hexdigest()}
+    return {"file": Path(path).name, "sha256": hashlib.sha256(bytes_of(path)).hexdigest()}
 
 
 def text_of(path: str | Path, encoding: str | None = None, errors: str = "surrogatepass") -> str:
@@ -55,7 +55,7 @@ def text_of(path: str | Path, encoding: str | None = None, errors: str = "surrog
 
     Raises TaskError where it is in another encoding, saying which one it looks like.
     """
-    data, name = _bytes(path), Path(path).name
+    data, name = bytes_of(path), Path(path).name
     try:
         if not encoding and _encoding(data) != "utf-8":
             raise UnicodeError
@@ -192,10 +192,24 @@ def rows_of(frame: pd.DataFrame, input: str, target: str, split: str | None = No
 
 
 def _row(place: str, cells: dict[str, Any]) -> Row:
-    return Row(place, *(_text(cell, place, column) for column, cell in cells.items()))
+    return Row(place, *(text_in(cell, place, column) for column, cell in cells.items()))
 
 
-def _text(cell: Any, place: str, column: str) -> str:
+def is_list(cell: Any) -> bool:
+    """Whether a cell holds several things, as a list or an array."""
+    return pd.api.types.is_list_like(cell) and not isinstance(cell, Mapping)
+
+
+def empty(cell: Any) -> bool:
+    """Whether a cell holds nothing: no text but blanks, a missing value, an empty list or object."""
+    if isinstance(cell, str):
+        return not cell.strip()
+    if pd.api.types.is_list_like(cell):
+        return len(cell) == 0
+    return bool(pd.api.types.is_scalar(cell) and pd.isna(cell))
+
+
+def text_in(cell: Any, place: str, column: str) -> str:
     """A cell as stripped text; whole numbers without a decimal point, since pandas reads labels such as 1 as 1.0 next to a gap."""
     if isinstance(cell, str) and cell.strip():
         return whole(cell.strip())

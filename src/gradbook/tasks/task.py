@@ -14,8 +14,8 @@ from gradbook import displays
 from gradbook.errors import TaskError
 from gradbook.parse import whole
 from gradbook.records import SPLITS, Example, SplitName, short_id
-from gradbook.tasks import frames
-from gradbook.tasks.answers import AnswerFormat, LabelAnswer, NumberAnswer, detect, text_for
+from gradbook.tasks import frames, inspect_logs
+from gradbook.tasks.answers import AnswerFormat, LabelAnswer, NoAnswer, NumberAnswer, detect, text_for
 from gradbook.tasks.reading import finished
 from gradbook.tasks.wrong import wrong_label
 
@@ -36,6 +36,8 @@ class Task:
     `false_rule` something of the kind that they do not follow; no model is told either unless a person asks for it. `parser`
     (reply to answer or None) and `scorer` (answer and target to bool) replace those of `answer`; they are code, so a case cannot
     keep them.
+
+    With `answer=NoAnswer()` the targets are empty: outputs can be criticised, and nothing can be scored; validation and test may be empty.
 
     Raises TaskError for an empty split, an id met twice, or a target that `answer` cannot express.
     """
@@ -62,13 +64,18 @@ class Task:
                 raise TaskError(f"{name}={text!r} of a task should be text.")
             object.__setattr__(self, name, whole(text))
         for name in SPLITS:
-            if not self.split(name):
+            if not self.split(name) and (self.labelled or name == "train"):
                 raise TaskError(f"The {name} split of task {self.name!r} is empty; give it at least one example.")
         counts = Counter(example.id for name in SPLITS for example in self.split(name))
         if repeated := [id for id, count in counts.items() if count > 1]:
             raise TaskError(f"The id {repeated[0]!r} stands for more than one example of task {self.name!r}; ids must be unique.")
         for example in (example for name in SPLITS for example in self.split(name)):
             _check_target(self.answer, example.target, f"Example {example.id}")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labels, so that outputs can be scored."""
+        return not isinstance(self.answer, NoAnswer)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -194,15 +201,14 @@ class Task:
         Raises TaskError for a missing column, an empty cell, a target outside the labels, an input in two splits, or too few
         rows for the sizes; it names the row by its index label.
         """
-        if other := fields.keys() - _FIELDS:
-            raise TaskError(f"There is no option {min(other)!r}; those of pandas' readers are given as read={{{min(other)!r}: …}}.")
+        check_options(fields)
         if duplicates not in ("error", "keep"):
             raise TaskError(f'duplicates={duplicates!r} should be "error" or "keep".')
         if split and sizes is not None:
             raise TaskError(f"sizes and split={split!r} both say how to split; give one of them.")
         rows = frames.rows_of(df, input, target, split)
         counts = None if split else frames.fit_sizes(len(rows), sizes)
-        answer = _answer(answer, rows, None if labels is None else tuple(whole(str(label)) for label in labels))
+        answer = answer_for(answer, rows, None if labels is None else tuple(whole(str(label)) for label in labels))
         splits = frames.divide(rows, counts, seed) if counts else frames.by_column(rows)
         if duplicates == "error":
             frames.refuse_leaks(splits)
@@ -263,6 +269,22 @@ class Task:
         given = {"name": name, "source": source | {"input": input, "target": target}, "labels": labels or None}
         return cls.from_frame(frame, input, target, **given | options)
 
+    @classmethod
+    def from_inspect(cls, log: Any, **options: Any) -> "Task":
+        """A task from the samples of an Inspect log, an `.eval` or `.json` or its `EvalLog`, with the options of from_frame.
+
+        A sample is one example whatever its epochs. The choices of multiple choice stand below the question by letter, and its answers are
+        letters. The prompt to begin with is the system message, where all samples had the same one. Outputs and scores are no part of a
+        task: `Case.from_feedback` takes the same log with them.
+
+        Raises TaskError where it has no samples, or one holds a conversation, an image or several targets, naming the sample.
+        """
+        found = inspect_logs.read_log(log)
+        given = {"name": found.name, "source": {"loader": "from_inspect", **found.source}, "labels": found.letters}
+        return cls.from_frame(
+            found.questions(), "input", "target", **given | ({"seed_prompt": found.prompt} if found.prompt else {}) | options
+        )
+
     def __repr__(self) -> str:
         labels = f", labels={list(self.labels[:_SHOWN])}{' …' * (len(self.labels) > _SHOWN)}" if self.labels else ""
         sizes = ", ".join(f"{name}={len(self.split(name))}" for name in SPLITS)
@@ -278,7 +300,13 @@ def form_of(settings: dict[str, Any]) -> str:
     return short_id(settings["format_instruction"], answer.kind, answer.model_dump(mode="json", exclude_defaults=True))
 
 
-def _answer(answer: Any, rows: Sequence[frames.Row], labels: tuple[str, ...] | None) -> AnswerFormat:
+def check_options(fields: Mapping[str, Any]) -> None:
+    """Raises TaskError where a field of a task is none."""
+    if other := fields.keys() - _FIELDS:
+        raise TaskError(f"There is no option {min(other)!r}; those of pandas' readers are given as read={{{min(other)!r}: …}}.")
+
+
+def answer_for(answer: Any, rows: Sequence[frames.Row], labels: tuple[str, ...] | None) -> AnswerFormat:
     """The answer format asked for by name, or the one that fits; every target is checked against it."""
     targets = [row.target for row in rows]
     if answer == "auto":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradbook.errors import TaskError
 from gradbook.records import Example
-from gradbook.tasks.answers import LabelAnswer, NumberAnswer, SequenceAnswer
+from gradbook.tasks.answers import LabelAnswer, NoAnswer, NumberAnswer, SequenceAnswer
 from gradbook.tasks.number import value
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ def wrong_label(task: "Task", example: Example) -> str:
     """A label for `example` that is never right, from the SHA-256 of its input; see Task.wrong_label for the rules."""
     rng = random.Random(hashlib.sha256(example.input.encode("utf-8", "surrogatepass")).digest())
     match task.answer:
+        case NoAnswer():
+            raise TaskError(f"There is no wrong label for {example.id}: task {task.name!r} has no labels.")
         case LabelAnswer(labels=labels):
             return _next(labels, example) if task.wrong_rule == "next" else _pick(rng, [x for x in labels if x != example.target], example)
         case SequenceAnswer() as answer:

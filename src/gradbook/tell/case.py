@@ -9,6 +9,7 @@ from gradbook.loop import Method
 from gradbook.records import SPLITS, Step
 from gradbook.tables import method_line, setting_told
 from gradbook.tasks import Task
+from gradbook.tell import brought
 from gradbook.tell.legend import legend
 from gradbook.tell.overviews import CaseView, Fact, HeadView, TaskView, TrainingView
 from gradbook.tell.views import Segment, Words
@@ -95,6 +96,10 @@ def _about(rec: "Recording", steps: list[Step]) -> Words:
 
 def _from_what(rec: "Recording", steps: list[Step]) -> str:
     updates = {rec.method_of(step).update for step in steps[1:]}
+    if any(step.brought for step in steps):
+        return ", from critiques that were brought from elsewhere" + " and critiques of its own answers" * any(
+            not s.brought for s in steps[1:]
+        )
     if updates == {"three-stage"}:
         return ", from critiques of its own answers"
     if updates and updates <= {"rewrite", "improve"}:
@@ -109,6 +114,7 @@ def _facts(rec: "Recording", used: Methods) -> list[Fact]:
         _fact("Examples", sizes),
         _fact("Answers", answers),
         *(_method(f"Method of {of_steps(ids)}" if len(used) > 1 else "Method", method) for method, ids in used),
+        *_brought(rec),
         *_models(rec),
         _fact("Seed", str(rec.seed)),
         _fact("Spent", str(rec.spent)),
@@ -125,6 +131,12 @@ def _method(name: str, method: Method) -> Fact:
     own = f"; templates changed: {spaced(', '.join(method.own_templates))}" if method.own_templates else ""
     size = f", batch size {method.batch_size}" if method.sees_data and "batch_size" not in method.changed() else ""
     return _fact(name, f"{method_line(method)}{size}{own}", more=f"every setting: {settings}")
+
+
+def _brought(rec: "Recording") -> list[Fact]:
+    """What a person brought from elsewhere."""
+    told = brought.line(rec)
+    return [_fact("Brought", *(f"{line[:1].upper()}{line[1:]}." for line in (told, brought.left_out(rec)) if line))] if told else []
 
 
 def _models(rec: "Recording") -> list[Fact]:
@@ -172,6 +184,7 @@ def _paragraph(rec: "Recording", steps: list[Step], used: Methods) -> str:
         whose = f"{of_steps(ids).capitalize()} followed" if len(followed) > 1 else "Steps followed"
         own = f", with meta-prompts of our own for {spaced(', '.join(method.own_templates))}" if method.own_templates else ""
         told.append(f"{whose} the method: {method_line(method)}{size}{own}.")
+    told += [f"{line[:1].upper()}{line[1:]}." for line in (brought.line(rec),) if line]
     roles = _roles(rec)
     for id, model in rec.model_facts.items():
         sampling = sampled(model["sampling"])

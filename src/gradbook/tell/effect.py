@@ -37,6 +37,8 @@ def effect(rec: "Recording", before: int | None, after: int, split: SplitName, a
     told: dict[str, Any] = {"before": before, "after": after, "split": split, "title": title}
     if not at.done:
         return EffectView(**told | {"verdict": "The step has not run to its end yet."})
+    if not rec.task.labelled:
+        return EffectView(**told | {"verdict": "There are no labels, so no prompt is scored and no change is judged."})
     if before is None or before == after:
         return EffectView(**told | _alone(rec, at, split))
     try:

@@ -36,7 +36,8 @@ def legend(rec: "Recording", steps: list[Step], methods: list[Method]) -> list[W
     """The lines for a case whose steps followed `methods`."""
     stages = {stage for step in steps for stage in step.stages}
     said = [rich(told) for stage, told in _STAGES.items() if stage in stages]
-    said += [rich(told) for arm, told in _ARMS.items() if any(_takes(method, *arm) for method in methods)]
+    arms = {arm: told for arm, told in _ARMS.items() if rec.task.labelled or arm[0] != "labels"}
+    said += [rich(told) for arm, told in arms.items() if any(_takes(method, *arm) for method in methods)]
     said += [rich(told, said=_says(methods)) for told in _CRITIC if any(method.critic for method in methods)]
     said += [told for name in _HELPED if (told := _helped(name, methods))]
     if "rewrite" in stages:
@@ -46,8 +47,13 @@ def legend(rec: "Recording", steps: list[Step], methods: list[Method]) -> list[W
         said.append(
             rich("The sign ✎ marks what a person changed. What depends on it ran again, and the rest is as in the step it branches off.")
         )
+    if any(step.brought for step in steps):
+        said.append(rich("What is marked **brought** was made elsewhere, by people or tools; the mark says where it stood."))
     balanced = " Balanced accuracy is the mean recall of the classes: it stays low for a prompt that always gives the same answer."
-    said.append(rich("An answer that could not be read is **unparsed** and counts as wrong." + balanced * bool(rec.task.labels)))
+    if rec.task.labelled:
+        said.append(rich("An answer that could not be read is **unparsed** and counts as wrong." + balanced * bool(rec.task.labels)))
+    else:
+        said.append(rich("There are **no labels**: no output is called right or wrong, and no prompt is scored."))
     if any(record.lost for step in steps for stage in step.stages if stage != "select" for record in getattr(step, stage) or ()):
         said.append(
             rich("A reply that was **cut off** at its limit of tokens, or that never came (**no reply**), gives nothing to go on with.")

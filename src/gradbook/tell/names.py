@@ -36,6 +36,8 @@ def what(rec: "Recording", step: Step) -> str:
         edit = step.edits[0]
         more = f" +{len(step.edits) - 1}" if len(step.edits) > 1 else ""
         return f"{mark}✎ {'' if edit.kind == 'replace' else f'{_done(edit)}: '}{_field(edit)}{more}"
+    if step.brought:
+        return f"{mark}brought critiques"
     return f"{mark}{'critic' if step.variable == 'critic' else _arm(rec.method_of(step))}"
 
 
@@ -58,7 +60,8 @@ def line(rec: "Recording", step: Step) -> str:
     if step.origin is not None:
         return f"{whose}branch of step {step.origin}: {'; '.join(map(edit_line, step.edits))}"
     index = _carried(rec[step.parent], step)
-    return f"{whose}from step {step.parent}{f', {candidate_name(index)}' if index is not None else ''}"
+    with_brought = ", with outputs and critiques that were brought" if step.brought else ""
+    return f"{whose}from step {step.parent}{f', {candidate_name(index)}' if index is not None else ''}{with_brought}"
 
 
 def begun(rec: "Recording", step: Step) -> str:
@@ -103,7 +106,9 @@ def where(rec: "Recording", step: Step) -> str:
     if step.parent is None:
         return ""
     method = rec.method_of(step)
-    if method.sees_data:
+    if step.brought:
+        place = f"{count(len(step.batch), 'example')} that were brought"
+    elif method.sees_data:
         length = epoch_length(rec.task, method)
         epoch, batch = divmod(step.depth - 1, length)
         place = f"batch {batch + 1} of {length} in epoch {epoch + 1}"

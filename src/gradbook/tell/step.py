@@ -13,7 +13,7 @@ from gradbook.markdown import note_text
 from gradbook.records import Critique, Evaluation, Prediction, Role, Stage, Step
 from gradbook.scores import Spent
 from gradbook.tables import agreement, method_line
-from gradbook.tell import names
+from gradbook.tell import brought, names
 from gradbook.tell.choices import candidate_records, choices, lost
 from gradbook.tell.helps import help_line
 from gradbook.tell.views import (
@@ -176,12 +176,13 @@ class _Telling:
         if self.critic:
             return " ".join([f"{verdicts}, of which {right} {'agrees' if right == 1 else 'agree'} with the gold answer.", *told])
         judged = "" if agreed is None else f" The critic agrees with the gold answer on {self.agreed()} of them."
-        return " ".join([f"{examples}, {right} answered right.{judged}", *told])
+        answered = f", {right} answered right" if self.rec.task.labelled else ", without labels"
+        return " ".join([f"{examples}{answered}.{judged}", *told])
 
     def outcome(self) -> str:
         at = self.at
         right = sum(p.correct for p in at.predict or ())
-        told = f"{right} of {len(at.batch)} {'agree' if self.critic else 'right'} · " if at.predict else ""
+        told = f"{right} of {len(at.batch)} {'agree' if self.critic else 'right'} · " if at.predict and self.rec.task.labelled else ""
         if at.parent is None:
             return ""
         if at.select is None:
@@ -211,7 +212,7 @@ class _Telling:
             stage=stage,
             number=number,
             title=STAGE_INFO[stage].title,
-            help=help_line(stage, at, self.method),
+            help=brought.help_line(stage, at) or help_line(stage, at, self.method),
             state="done" if ran else "next" if stage == at.next_stage else "not yet run",
             model=" and ".join(dict.fromkeys(facts["name"] for facts in asked)),
             summary=self.summary() if ran and stage == "evaluate" and self.by_critic else "",
@@ -287,6 +288,7 @@ class _Telling:
         position = self.at.batch.index(made.example)
         if made.lost and text and Mark(made.lost) not in marks:
             marks = [*marks, Mark(made.lost, False)]
+        marks = [*marks, *brought.mark(made)]
         return RecordView(
             key=f"{place.field}-{position}-{place.index}",
             stage=stage,
@@ -313,7 +315,7 @@ class _Telling:
         unread = made.lost or (f"no usable {said}" if self.critic else "unparsed")
         answer = unread if made.answer is None else f"{said} {made.answer}"
         truth = f"the output is {true}" if self.critic else f"true label {true}"
-        marks = [Mark(answer), Mark(truth), Mark(f"✓ {right}" if made.correct else f"✗ {wrong}", made.correct)]
+        marks = [Mark(answer), Mark(truth), Mark(f"✓ {right}" if made.correct else f"✗ {wrong}", made.correct)] if true else []
         title = "Verdict" if self.critic else "Output"
         return self.record("predict", Place("prediction", made.example), title, made, made.output, marks)
 
@@ -329,7 +331,7 @@ class _Telling:
         place = Place("label", made.example)
         true = made.target or self.subject.example(made.example).target
         marks = []
-        if made.label is None or not self.subject.correct(made.label, true):
+        if true and (made.label is None or not self.subject.correct(made.label, true)):
             marks.append(Mark(f"the true one is {true}"))
         if made.label is not None and marks:
             wrong = "wrong on purpose" if self.method.labels == "wrong" else "not the true one"

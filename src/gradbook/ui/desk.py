@@ -41,7 +41,7 @@ class Desk:
         scored = {question.split for question in case.recorded_questions()}
         if not getattr(case, "models", {}) and scored and self.split not in scored:  # there is nothing else to see
             self.split = next(split for split in ("validation", "train", "test") if split in scored)
-        self.look, self.steps, self.scoring, self.panel = "example", 1, True, False
+        self.look, self.steps, self.scoring, self.panel = "example", 1, case.task.labelled, False
         self.pins: list[int] = []
         self._alone = self.look  # how a step by itself was looked at last
         self.text, self.wrong, self._follow = "", False, True
@@ -397,4 +397,4 @@ class Desk:
     def measurable(self) -> bool:
         """Whether there is something to compare and a model to do it."""
         step = self.case[self.at]
-        return not self.locked and step.done and step.parent is not None and self.before is not None
+        return not self.locked and step.done and step.parent is not None and self.before is not None and self.case.task.labelled
