@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from gradbook import background
+from gradbook.engines import stage_function
 from gradbook.errors import MethodError
 from gradbook.events import StageDone, StepBegun
-from gradbook.loop import Method, stages
+from gradbook.loop import Method
 from gradbook.loop.stages import Context
 from gradbook.records import Critique, Evaluation, Prediction, Step
 from gradbook.tasks import Task
@@ -57,7 +58,7 @@ async def _evaluated(step: Step, task: Task, method: Method) -> tuple[Evaluation
         raise MethodError("an evaluation of what was brought may ask no model: take evaluation='direct'")
 
     context = Context(task=task, critic=None, method=method, verdicts={}, origin=None, past=(), ask=nobody, score=nobody)
-    return await stages.evaluate(step, context)
+    return await stage_function(method.engine, "evaluate")(step, context)
 
 
 def _prediction(feedback: Feedback, name: str) -> Prediction:
