@@ -202,7 +202,7 @@ def test_a_damaged_line_is_named(case, tmp_path):
 def test_a_newer_schema_is_refused(case, tmp_path):
     case.close()
     journal = tmp_path / "case" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace('"schema_version":3', '"schema_version":99'))
+    journal.write_text(journal.read_text().replace('"schema_version":4', '"schema_version":99'))
     with pytest.raises(CaseError, match="install a newer gradbook"):
         gb.Case(tmp_path / "case")
 
@@ -392,5 +392,5 @@ def test_no_key_reaches_a_file(tmp_path, monkeypatch):
 def test_the_journal_is_json_lines_with_the_schema_first(case, tmp_path):
     case.step()
     lines = [json.loads(line) for line in Path(tmp_path / "case" / "journal.jsonl").read_text().splitlines()]
-    assert lines[0]["event"] == "case" and lines[0]["schema_version"] == 3
+    assert lines[0]["event"] == "case" and lines[0]["schema_version"] == 4
     assert {line["event"] for line in lines} >= {"task", "method", "model", "prompt", "step", "stage", "score"}

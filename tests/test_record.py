@@ -24,7 +24,7 @@ from small import reply, small_task
 from stub import Stub
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = Path(__file__).parent / "golden" / "journal.schema3.json"
+GOLDEN = Path(__file__).parent / "golden" / "journal.schema4.json"
 GOOD = "red means K1. green means K2. blue means K3."
 
 

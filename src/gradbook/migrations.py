@@ -9,7 +9,7 @@ from gradbook.errors import CaseError
 from gradbook.records import sha256, short_id
 from gradbook.tasks.task import form_of
 
-SCHEMA = 3
+SCHEMA = 4
 _Lines = list[dict[str, Any]]
 _STAGES = ("predict", "evaluate", "output_critique", "prompt_critique", "rewrite", "select")
 _STAGE_OF = {"prediction": "predict", "label": "evaluate", "evaluation": "evaluate", "candidate": "rewrite", "selection": "select"}
@@ -164,4 +164,9 @@ def _findings(lines: _Lines, settings: dict[str, Any]) -> _Lines:
     return [lines[0] | {"schema_version": 3}, *lines[1:]]
 
 
-_UPGRADES: dict[int, Callable[[_Lines, dict[str, Any]], _Lines]] = {1: _numbers_with_what_made_them, 2: _findings}
+def _engines(lines: _Lines, settings: dict[str, Any]) -> _Lines:
+    """3 to 4: the acceptance of a selection and the step after which one ran in a run of GEPA are new; what there was stays as it is."""
+    return [lines[0] | {"schema_version": 4}, *lines[1:]]
+
+
+_UPGRADES: dict[int, Callable[[_Lines, dict[str, Any]], _Lines]] = {1: _numbers_with_what_made_them, 2: _findings, 3: _engines}
