@@ -40,7 +40,7 @@ def what(rec: "Recording", step: Step) -> str:
 
 
 def _arm(method: Method) -> str:
-    update = "" if method.update == "three-stage" else method.update
+    update = method.engine if method.engine == "gepa" else "" if method.update == "three-stage" else method.update
     labels = {"correct": "", "wrong": "wrong labels", "none": "no labels" if method.sees_data else ""}[method.labels]
     return ", ".join(filter(None, [update, labels])) or "step"
 
