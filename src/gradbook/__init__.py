@@ -8,6 +8,7 @@ gb.Stepper(case)
 from typing import TYPE_CHECKING, Any
 
 from gradbook import edits, presets, probes, studies, tasks
+from gradbook.bridges import record
 from gradbook.case import Case
 from gradbook.effects import Effect
 from gradbook.errors import GradbookError
@@ -40,6 +41,7 @@ __all__ = [
     "edits",
     "presets",
     "probes",
+    "record",
     "recut",
     "sections",
     "studies",

@@ -39,6 +39,18 @@ def momentum(steps: int = 3, **settings: Any) -> Method:
     return _preset(settings, momentum=steps)
 
 
+def textgrad(**settings: Any) -> Method:
+    """TextGrad itself, its own code with its own meta-prompts: Yuksekgonul et al. 2024, arXiv 2406.07496. Needs `gradbook[textgrad]`.
+
+    Kept: forward, loss, backward and optimiser are the library's, called one at a time; the one rewrite is taken unseen.
+
+    Differs: the calls are gradbook's, and those of a batch run together; gradients come in the order of the batch, where TextGrad's sets
+    have none; the format part of the prompt is shown in the conversation and not optimised. Where TextGrad's own script keeps a prompt
+    only if it is no worse on the validation split, take selection="guard".
+    """
+    return _preset(settings, engine="textgrad", selection="naive")
+
+
 def add_only(**settings: Any) -> Method:
     """Add-only edits: the prompt grows and nothing that is in it is ever changed.
 

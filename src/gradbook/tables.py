@@ -115,9 +115,14 @@ def method_line(method: Method) -> str:
     others = {k: v for k, v in method.changed().items() if k not in ("update", "labels", "evaluation", "selection", "candidates")}
     if method.engine == "gepa":  # which has one update and one selection
         arms, others = ["GEPA", labels], {k: v for k, v in others.items() if k != "engine"}
-    told = [name.replace("_", " ") + ("" if value is True else f" {value}") for name, value in others.items()]
+    told = [name.replace("_", " ") + ("" if value is True else f" {setting_told(value)}") for name, value in others.items()]
     selection = [] if method.engine == "gepa" else [chosen.get(method.selection, method.selection)]
     return ", ".join([*arms, *selection, *told])
+
+
+def setting_told(value: Any) -> str:
+    """The value of a setting in words."""
+    return (" · ".join(value) or "none") if isinstance(value, tuple) else str(value)
 
 
 def agreement(step: Step) -> float | None:

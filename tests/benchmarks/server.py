@@ -12,8 +12,9 @@ from stub import Stub, echo_hash, serve
 
 
 def reply(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
-    """Words that depend on content and seed, as a new prompt."""
-    return f"<prompt>Answer K1. {echo_hash(messages, body)}</prompt>"
+    """Words that depend on content and seed, as a new prompt in the tags that are asked for."""
+    tag = "IMPROVED_VARIABLE" if "<IMPROVED_VARIABLE>" in messages[0]["content"] else "prompt"
+    return f"<{tag}>Answer K1. {echo_hash(messages, body)}</{tag}>"
 
 
 if __name__ == "__main__":

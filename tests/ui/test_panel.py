@@ -74,6 +74,16 @@ def test_a_number_that_cannot_be_is_refused_where_it_is_typed(stepper, typed):
     assert "batch_size" in alert(stepper, "method") and value(stepper, "batch size") == typed and not enabled(stepper, USE)
 
 
+def test_texts_are_typed_one_a_line_and_refused_where_nothing_reads_them(stepper):
+    choose(stepper, constraints=" Stay short.\n\nBe polite. ")
+    assert "constraints" in alert(stepper, "method") and not enabled(stepper, USE)
+    choose(stepper, engine="textgrad")
+    assert (alert(stepper, "method"), value(stepper, "constraints")) == ("", "Stay short.\nBe polite.")
+    press(stepper, USE)
+    assert (stepper.case.method.engine, stepper.case.method.constraints) == ("textgrad", ("Stay short.", "Be polite."))
+    assert "constraints Stay short. · Be polite." in text(stepper, "head")
+
+
 def test_what_a_choice_leaves_no_other_value_for_follows_it_and_comes_back(stepper):
     choose(stepper, labels="wrong", update="rewrite")
     assert (value(stepper, "labels"), alert(stepper, "method")) == ("none", "")

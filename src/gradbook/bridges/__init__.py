@@ -1,1 +1,5 @@
-"""Ways in for runs that are not ours, each a module that is imported by its name and needs its library only then."""
+"""Ways in for runs that are not gradbook's: what another library's loop does, kept as a case; `bridges.gepa` is imported by its name."""
+
+from gradbook.bridges.textgrad_loop import record
+
+__all__ = ["record"]

@@ -33,5 +33,5 @@ def evaluation_text(method: Method, variable: Variable, prediction: Prediction, 
 def missing(library: str, error: ImportError) -> MethodError:
     """The error to raise where the library of an engine cannot be imported."""
     if error.name == library:
-        return MethodError(f'engine={library!r} runs {library} itself, which is not installed: pip install "gradbook[{library}]"')
-    return MethodError(f"engine={library!r} runs {library} itself, which cannot be imported ({str(error)[:200]}): install it anew")
+        return MethodError(f'this runs {library} itself, which is not installed: pip install "gradbook[{library}]"')
+    return MethodError(f'this runs {library} itself, which cannot be imported ({str(error)[:200]}): pip install "gradbook[{library}]"')

@@ -199,19 +199,26 @@ def _refusals(m: Method) -> list[tuple[bool, str]]:
 
 def _of_engines(m: Method) -> list[tuple[bool, str]]:
     """What the engine has not."""
-    theirs, ours = m.engine == "textgrad", "leave it out, or take engine='native'"
+    theirs = m.engine == "textgrad"
+    changed = m.changed() if theirs else {}
+    lacking = {
+        "errors_only": "TextGrad criticises every output of a batch",
+        "critiques": "TextGrad takes one gradient of each loss",
+        "apart": "TextGrad's optimiser reads all gradients of a batch together",
+        "paraphrases": "TextGrad's optimiser paraphrases nothing",
+        "add_only": "TextGrad's optimiser writes the whole prompt anew",
+    }
     return [
         (bool(m.constraints) and not theirs, "constraints are told to TextGrad's optimiser alone: take engine='textgrad'"),
         (bool(m.in_context) and not theirs, "in_context is shown to TextGrad's optimiser alone: take engine='textgrad'"),
-        (theirs and m.update != "three-stage", f"TextGrad goes back by a chain rule, not update={m.update!r}: take update='three-stage'"),
-        (theirs and m.errors_only, f"TextGrad criticises every output of a batch, so errors_only=True is none of its settings: {ours}"),
-        (theirs and m.critiques > 1, f"TextGrad takes one gradient of a loss, not critiques={m.critiques}: {ours}"),
         (
-            theirs and m.apart,
-            f"TextGrad's optimiser reads all gradients of a batch together, so apart=True is none of its settings: {ours}",
+            theirs and m.update != "three-stage",
+            f"TextGrad goes back by a chain rule, not by update={m.update!r}: take update='three-stage'",
         ),
-        (theirs and m.paraphrases > 0, f"TextGrad's optimiser makes no paraphrases: {ours}"),
-        (theirs and m.add_only, f"TextGrad's optimiser writes the whole prompt anew, so add_only=True is none of its settings: {ours}"),
+        *(
+            (name in changed, f"{why}, so it has no {name}={getattr(m, name)!r}: leave {name} out, or take engine='native'")
+            for name, why in lacking.items()
+        ),
     ]
 
 

@@ -136,7 +136,7 @@ async def evaluate(step: Step, context: Context) -> tuple[Evaluation, ...]:
     async def judge(example: Example, prediction: Prediction) -> Evaluation:
         if context.critic is not None:
             return await _by_critic(context.critic, step, example, context)
-        label = _shown(context, example)
+        label = shown_label(context, example)
         right = label is not None and context.task.correct(prediction.answer, label)
         text = evaluation_text(context.method, step.variable, prediction, label, right)
         return Evaluation(example=example.id, label=label, target=example.target, text=text)
@@ -156,7 +156,7 @@ async def _by_critic(critic: CriticTask, step: Step, example: Example, context: 
     )
 
 
-def _shown(context: Context, example: Example) -> str | None:
+def shown_label(context: Context, example: Example) -> str | None:
     """The label that the feedback shows, which may be wrong on purpose."""
     match context.method.labels:
         case "correct":

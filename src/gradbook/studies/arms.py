@@ -13,7 +13,7 @@ from gradbook.records import Record
 from gradbook.tasks import Task
 
 LENGTHS = ("steps", "epochs", "calls")
-_PLAIN = ("update", "evaluation", "selection")  # settings whose values say by themselves what they are
+_PLAIN = ("update", "evaluation", "selection", "engine")  # settings whose values say by themselves what they are
 
 
 class Arm(Record):

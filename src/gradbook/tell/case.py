@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradbook.loop import Method
 from gradbook.records import SPLITS, Step
-from gradbook.tables import method_line
+from gradbook.tables import method_line, setting_told
 from gradbook.tasks import Task
 from gradbook.tell.legend import legend
 from gradbook.tell.overviews import CaseView, Fact, HeadView, TaskView, TrainingView
@@ -121,7 +121,7 @@ def _fact(name: str, *lines: str, more: str = "") -> Fact:
 
 
 def _method(name: str, method: Method) -> Fact:
-    settings = ", ".join(f"{spaced(name)} {value}" for name, value in method.model_dump(exclude={"templates"}).items())
+    settings = ", ".join(f"{spaced(name)} {setting_told(value)}" for name, value in method.model_dump(exclude={"templates"}).items())
     own = f"; templates changed: {spaced(', '.join(method.own_templates))}" if method.own_templates else ""
     size = f", batch size {method.batch_size}" if method.sees_data and "batch_size" not in method.changed() else ""
     return _fact(name, f"{method_line(method)}{size}{own}", more=f"every setting: {settings}")

@@ -6,7 +6,8 @@ from gradbook.records import Stage, Step
 
 def help_line(stage: Stage, step: Step, method: Method) -> str:
     """What `stage` does in `step`, in a few sentences of plain text."""
-    return " ".join(filter(None, _LINES[stage](step, method)))
+    lines = _TEXTGRAD if method.engine == "textgrad" and stage in _TEXTGRAD else _LINES
+    return " ".join(filter(None, lines[stage](step, method)))
 
 
 def _predict(step: Step, method: Method) -> list[str]:
@@ -94,6 +95,37 @@ def _select(step: Step, method: Method) -> list[str]:
     return [rule, critic, wrong, f"The best {method.beam} are carried on side by side." if method.beam > 1 else ""]
 
 
+def _textgrad_evaluate(step: Step, method: Method) -> list[str]:
+    if method.critic and step.variable == "prompt":
+        return ["TextGrad’s loss is a call:", *_evaluate(step, method)]
+    number = "TextGrad’s loss is a function of texts: 1 where an output agrees with"
+    return {
+        "correct": [f"{number} the true label, 0 where not."],
+        "wrong": [f"{number} a wrong label on purpose, always the same one for a question, 0 where not. Scores use the true label."],
+        "none": ["TextGrad’s loss is a function of the output alone, which says that nothing was evaluated."],
+    }[method.labels]
+
+
+def _textgrad_output_critique(step: Step, method: Method) -> list[str]:
+    return ["TextGrad’s backward function of the loss asks for feedback to each output."]
+
+
+def _textgrad_prompt_critique(step: Step, method: Method) -> list[str]:
+    return ["TextGrad’s backward function of the call asks for feedback to the prompt, from all the feedback that the output has."]
+
+
+def _textgrad_rewrite(step: Step, method: Method) -> list[str]:
+    past = f"It is shown the prompts of the last {method.momentum} steps, this one included." if method.momentum > 1 else ""
+    first = "TextGrad’s optimiser reads all feedback, each with its conversation, and writes the prompt anew between its tags."
+    return [first, past, "Words struck and added are against the old prompt."]
+
+
+_TEXTGRAD = {
+    "evaluate": _textgrad_evaluate,
+    "output_critique": _textgrad_output_critique,
+    "prompt_critique": _textgrad_prompt_critique,
+    "rewrite": _textgrad_rewrite,
+}
 _LINES = {
     "predict": _predict,
     "evaluate": _evaluate,

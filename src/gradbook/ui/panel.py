@@ -20,6 +20,7 @@ PRESETS: dict[str, Callable[..., Method] | None] = {
     OWN: None,
     "ProTeGi": presets.protegi,
     "momentum": presets.momentum,
+    "TextGrad": presets.textgrad,
     "add-only": presets.add_only,
 }
 _FOLLOWS = (
