@@ -9,6 +9,7 @@ import pytest
 import gradbook as gb
 from gradbook import background, tell
 from gradbook.errors import CaseError, MethodError, ModelError
+from gradbook.studies.trial import best_of_beam
 from gradbook.tasks import Task
 from small import WORDS, small_task
 from stub import Stub
@@ -311,6 +312,17 @@ def test_the_front_is_drawn_in_the_tree_and_read_without_gepa(stub, tmp_path):
     assert marked == set(last.select.acceptance.front) and "◆" in shown.caption
     report = case.export(tmp_path / "case.html").read_text()
     assert "Pareto front" in report and "◆" in report
+    first = tell.step(case, 1).choices.reason
+    fixed = [
+        n
+        for n, pair in enumerate(zip(case[1].predict, case[1].select.acceptance.answers, strict=True))
+        if pair[1].correct > pair[0].correct
+    ]
+    assert f"The candidate puts example{'s' * (len(fixed) > 1)} {', '.join(map(str, fixed))} of the batch right." in first
+    assert (
+        f"The next step begins with {'this prompt' if case[2].parent == 1 else 'what step'}" in first
+        and "drawn from the Pareto front of" in first
+    )
     native = gb.Case(tmp_path / "native", task=plain_task())
     assert "◆" not in tell.tree(native).caption
 
@@ -324,6 +336,19 @@ def test_the_record_reads_back_and_a_front_of_steps_that_are_not_there_is_refuse
     journal.write_text(journal.read_text().replace(f'"next_from":{step.select.acceptance.next_from}', '"next_from":77'))
     with pytest.raises(CaseError, match="it names a step 77"):
         gb.Recording(tmp_path / "case")
+
+
+def test_a_run_goes_on_where_it_was_and_ends_with_the_best_on_validation(stub, tmp_path):
+    case = make(stub, tmp_path / "case", seed=5)
+    case.run(batches=2)
+    case.run(batches=5)
+    assert [step.depth for step in case] == [0, 1, 2, 3, 4, 5] and case.current.id == 5
+    accuracies = {step.id: case.metrics(step).accuracy.value for step in case if case.metrics(step)}
+    assert accuracies[best_of_beam(case).id] == max(accuracies.values()) > accuracies[0]
+    case.go(1)
+    assert case.undo().id == 0
+    again = case.step()
+    assert again.after == 0 and set(again.select.acceptance.front) <= {0, again.id}, "what was found later is no candidate here"
 
 
 @pytest.mark.parametrize(
@@ -358,3 +383,13 @@ def test_the_state_is_the_one_that_gepa_would_have():
     assert state.get_pareto_front_mapping() == own.get_pareto_front_mapping() and front(state) == [0, 1]
     drawn = {draw(state, str(seed)) for seed in range(40)}
     assert drawn == {0, 1}, "what is dominated is never drawn"
+
+
+def test_the_panel_takes_gepas_one_way_with_its_engine_and_gives_it_back():
+    from gradbook.ui.panel import MethodPanel
+
+    panel = MethodPanel(gb.Method(selection="guard"))
+    panel.set("engine", "gepa")
+    assert panel.wish == gb.Method(engine="gepa")
+    panel.set("engine", "native")
+    assert panel.wish == gb.Method(selection="guard")

@@ -98,7 +98,7 @@ async def select(step: Step, context: Context) -> Selection:
     found = await _accepted(step, context, candidate)
     chosen = -1 if candidate is None or not found.accepted else candidate.index
     reason = _why(step, found)
-    if step.aside or step.draw("select"):
+    if _is_an_end(step):
         return Selection(chosen=chosen, acceptance=found, reason=reason)
     new = None if chosen < 0 else step.candidate(chosen)
     scores, pool = await _validated(step, context, new)
@@ -113,11 +113,17 @@ def _as_origin(step: Step, context: Context) -> Selection | None:
     if origin is None or origin.select is None or origin.predict != step.predict or not same_inputs(step, origin, "select"):
         return None
     found = origin.select.acceptance
-    if origin.aside != step.aside or found is None:
+    if found is None or (_is_an_end(origin) and not _is_an_end(step)):
         return None
-    front = tuple(step.id if member == origin.id else member for member in found.front)
-    here = found.model_copy(update={"front": front, "next_from": step.id if found.next_from == origin.id else found.next_from})
-    return origin.select.model_copy(update={"acceptance": here})
+    here = {origin.id: step.id}
+    members, next_from = tuple(here.get(member, member) for member in found.front), here.get(found.next_from or 0, found.next_from)
+    on = {"front": (), "next_from": None} if _is_an_end(step) else {"front": members, "next_from": next_from}
+    return origin.select.model_copy(update={"acceptance": found.model_copy(update=on)})
+
+
+def _is_an_end(step: Step) -> bool:
+    """Whether nothing goes on from a step, as it was made to measure something or is a draw of another number than the pool's scores."""
+    return step.aside or step.draw("select") > 0
 
 
 async def _accepted(step: Step, context: Context, candidate: Candidate | None) -> Acceptance:

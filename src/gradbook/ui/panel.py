@@ -21,6 +21,7 @@ PRESETS: dict[str, Callable[..., Method] | None] = {
     "ProTeGi": presets.protegi,
     "momentum": presets.momentum,
     "TextGrad": presets.textgrad,
+    "GEPA": presets.gepa,
     "add-only": presets.add_only,
 }
 _FOLLOWS = (
