@@ -8,7 +8,7 @@ import pytest
 
 import gradbook as gb
 from gradbook import background, tell
-from gradbook.errors import CaseError, MethodError, ModelError
+from gradbook.errors import CaseError, ModelError
 from gradbook.studies.trial import best_of_beam
 from gradbook.tasks import Task
 from small import WORDS, small_task
@@ -351,27 +351,6 @@ def test_a_run_goes_on_where_it_was_and_ends_with_the_best_on_validation(stub, t
     assert again.after == 0 and set(again.select.acceptance.front) <= {0, again.id}, "what was found later is no candidate here"
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"update": "three-stage"}, "not update='three-stage'"),
-        ({"selection": "validated"}, "not selection='validated'"),
-        ({"evaluation": "critic-score"}, "not evaluation='critic-score'"),
-        ({"candidates": 2}, "not candidates=2"),
-        ({"momentum": 2, "beam": 2}, "beam=2 and momentum=2: GEPA has no such setting"),
-        ({"validation_labels": "wrong"}, "GEPA has no such setting"),
-    ],
-)
-def test_settings_that_gepa_has_not_are_refused(settings, said):
-    with pytest.raises(MethodError, match=re.escape(said)):
-        gb.Method(engine="gepa", **settings)
-
-
-def test_its_front_is_nobody_elses():
-    with pytest.raises(MethodError, match="take engine='gepa'"):
-        gb.Method(selection="pareto")
-
-
 def test_the_state_is_the_one_that_gepa_would_have():
     from gradbook.engines.gepa import Member, draw, front, state_of
 
@@ -383,13 +362,3 @@ def test_the_state_is_the_one_that_gepa_would_have():
     assert state.get_pareto_front_mapping() == own.get_pareto_front_mapping() and front(state) == [0, 1]
     drawn = {draw(state, str(seed)) for seed in range(40)}
     assert drawn == {0, 1}, "what is dominated is never drawn"
-
-
-def test_the_panel_takes_gepas_one_way_with_its_engine_and_gives_it_back():
-    from gradbook.ui.panel import MethodPanel
-
-    panel = MethodPanel(gb.Method(selection="guard"))
-    panel.set("engine", "gepa")
-    assert panel.wish == gb.Method(engine="gepa")
-    panel.set("engine", "native")
-    assert panel.wish == gb.Method(selection="guard")
