@@ -29,7 +29,7 @@ def answers(system, text):
     if "gradient (feedback) engine" in system:
         return f"Feedback {len(text)}."
     if "creatively and critically improve" in system:
-        return "<IMPROVED_VARIABLE>Say K2 for green.</IMPROVED_VARIABLE>" if PROMPT in text else "I would not change it."
+        return "I would not." if "<VARIABLE> Say K2" in text else "<IMPROVED_VARIABLE>Say K2 for green.</IMPROVED_VARIABLE>"
     return {"red": "K1", "green": "K1", "blue": "K3"}[next(c for c in WORDS if c in text)]
 
 
@@ -143,11 +143,23 @@ def test_an_input_that_the_task_has_not_is_named_and_left_out(tg, task, tmp_path
     assert any("1 gradients" in str(one.message) for one in warned)
 
 
+def test_the_case_begins_with_the_prompt_that_the_loop_begins_with(tg, task, tmp_path):
+    loop = Loop(tg, task)
+    loop.prompt.set_value("Say a code.")
+    with gb.record(tmp_path / "told", task=task, prompt="Say a code.") as case:
+        loop.step(task.train[:3])
+    assert [case[0].prompt, case[1].prompt] == ["Say a code."] * 2
+    assert case.task.system("Say a code.") == "Say a code."  # as the loop's model is asked, without the task's format
+    with gb.record(tmp_path / "untold", task=task) as case, pytest.warns(UserWarning, match="pass prompt="), pytest.raises(IndexError):
+        loop.step(task.train[:3])
+    assert (case[1].parent, case[1].prompt) == (0, "Say K2 for green.")
+
+
 def test_it_opens_in_the_workbench_the_tables_and_the_export(tg, task, tmp_path):
     with gb.record(tmp_path / "theirs", task=task):
         Loop(tg, task).step(task.train[:3])
     case = gb.Recording(tmp_path / "theirs")
-    assert len(case.steps()) == 2 and len(case.predictions(1)) == 3
+    assert len(case.steps()) == 2 and len(case.predictions()) == 3
     page = case.export(tmp_path / "theirs.html").read_text(encoding="utf-8")
     case.export(tmp_path / "theirs.ipynb")
     assert case[1].output_critique[0].text in page and "their-model" in page

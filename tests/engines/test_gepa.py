@@ -8,7 +8,9 @@ import pytest
 
 import gradbook as gb
 from gradbook import background, tell
+from gradbook.comparing import draw_calls
 from gradbook.errors import CaseError, ModelError
+from gradbook.studies.counting import step_calls
 from gradbook.studies.trial import best_of_beam
 from gradbook.tasks import Task
 from small import WORDS, small_task
@@ -144,6 +146,7 @@ def test_one_step_sends_what_one_iteration_of_gepas_own_run_sends(stub, tmp_path
     assert len(reflections(stub)) == 2 and len(set(reflections(stub))) == 1, "one reflection each, the same to the letter"
     assert as_set(ours) == as_set(theirs), "the batch, the reflection, the candidate on the batch, and both on the validation split"
     assert step.select.acceptance.accepted and step.chosen_prompt == step.rewrite[0].prompt
+    assert step_calls(case.method, case.task).total() == len(ours), "a plan knows them"
 
 
 def test_acceptance_candidates_and_front_are_those_of_gepas_own_run(stub, tmp_path):
@@ -282,7 +285,10 @@ def test_replicates_end_with_the_acceptance_and_an_edit_is_judged(tmp_path):
         step = case.step()
         edit = gb.edits.replace("evaluation", example=0, text="Nothing is wrong here.")
         branch = case.perturb(step, edit, gb.edits.replace("evaluation", example=1, text="Nor here."), gb.edits.no_label(example=2))
+        case.compare(step, branch, replicates=0)
+        since = len(stub.requests)
         found = case.compare(step, branch, replicates=2)
+        assert len(stub.requests) - since == 2 * draw_calls(case, step, branch, "test").total(), "as the plan has it"
         assert found.split == "test" and found.verdict is not None
         draws = case.replicates(step, "rewrite")
         assert set(draws) == {1, 2} and len({draw.rewrite[0].prompt for draw in draws.values()} | {step.rewrite[0].prompt}) == 3

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,7 @@ _ROLES: dict[Stage, Role] = {"predict": "task", "output_critique": "critic", "pr
 
 
 @contextmanager
-def record(path: str | Path, *, task: Task, title: str | None = None) -> Iterator[Case]:
+def record(path: str | Path, *, task: Task, prompt: str | None = None, title: str | None = None) -> Iterator[Case]:
     """Keep a TextGrad loop that runs inside the `with` as a case.
 
         with gb.record("cases/theirs", task=task):
@@ -37,7 +38,9 @@ def record(path: str | Path, *, task: Task, title: str | None = None) -> Iterato
 
     Args:
         path: a new folder, or a case of the same task that is added to.
-        task: whose examples the loop runs on; an input is found by its text.
+        task: whose examples the loop runs on; an input is found by its text. Its format instruction is left out, since the prompt of such a
+            loop is the whole system message.
+        prompt: what the loop begins with, for a new case; by default the task's seed prompt.
         title: a line that says what the case is about, for a new case.
 
     Raises:
@@ -45,6 +48,7 @@ def record(path: str | Path, *, task: Task, title: str | None = None) -> Iterato
         CaseError: the folder cannot be used, or another kernel has the case open.
     """
     textgrad.load()
+    task = replace(task, format_instruction="", seed_prompt=task.seed_prompt if prompt is None else prompt)
     case = Case(path, task=task, method=Method(engine="textgrad", selection="naive"), title=title)
     if case.read_only:
         raise CaseError(f"nothing can be recorded in {case.path}: {case.read_only_because}")
@@ -119,23 +123,29 @@ class _Listener:
         if len(optimizer.parameters) > 1:
             warnings.warn(f"the optimiser has {len(optimizer.parameters)} parameters, of which {case.path} holds the first", stacklevel=5)
         found = self._examples(parameter)
+        records = self._records(parameter, found)
         told = {"constraints": tuple(optimizer.constraints), "in_context": tuple(optimizer.in_context_examples)}
         case.use(Method(engine="textgrad", selection="naive", batch_size=len(found) or 1, **told))
-        parent = next((step for step in reversed(list(case)) if step.done and step.chosen_prompt == prompt), case.current)
+        ends = [step for step in case if step.done and step.chosen_prompt == prompt]
+        if not ends:
+            warnings.warn(
+                f"{case.path} holds no prompt {prompt[:80]!r} that the loop could go on from: pass prompt= to record", stacklevel=5
+            )
+        parent = ends[-1] if ends else case.current
         common = {"parent": parent.id, "depth": parent.depth + 1, "prompt": prompt, "stages": case.method.stages}
         step = case._journal.begin(lambda id: Step(id=id, batch=tuple(example.id for example, _ in found), **common))
         new = Candidate(index=0, prompt="", lost="no reply", why=lost) if lost else Candidate(index=0, prompt=parameter.value)
         reason = f"no candidate can be used: {lost}" if lost else "the one candidate, as the loop took it"
-        made = self._records(parameter, found) | {
+        made = records | {
             "rewrite": (new,),
             "select": Selection(chosen=-1 if lost else 0, reason=reason),
         }
         took = {"prompt_critique": round(self.seconds, 3), "rewrite": round(seconds, 3)}
+        done = []
         for stage in step.stages:
             models = self._models(_ROLES[stage]) if stage in _ROLES and made[stage] else {}
-            self._meet(models)
-            ids = {role: id for role, (id, _) in models.items()}
-            case._journal.append(StageDone(step=step.id, stage=stage, seconds=took.get(stage, 0.0), models=ids, **{stage: made[stage]}))
+            done.append(StageDone(step=step.id, stage=stage, seconds=took.get(stage, 0.0), models=models, **{stage: made[stage]}))
+        case._journal.append(*self._met(), *done)
         self.outputs, self.losses, self.seconds = [], [], 0.0
 
     def _examples(self, parameter: Any) -> list[tuple[Example, Any]]:
@@ -153,9 +163,10 @@ class _Listener:
     def _example(self, text: str) -> Example | None:
         """The example whose input the loop shows, word for word or within more; training examples first."""
         known = [example for split in ("train", "validation", "test") for example in self.case.task.split(split)]  # type: ignore[arg-type]
-        for same in (lambda example: example.input == text, lambda example: example.input.strip() in text):
-            if (example := next(filter(same, known), None)) is not None:
-                return example
+        same = [example for example in known if example.input == text]
+        within = [example for example in known if example.input.strip() in text]
+        if same or within:
+            return same[0] if same else max(within, key=lambda example: len(example.input))
         said = " ".join(text.split())
         warnings.warn(
             f"the task {self.case.task.name} has no example of the input {said[:80]!r}, so it is left out of the step", stacklevel=6
@@ -168,7 +179,7 @@ class _Listener:
         predictions, evaluations, critiques, prompt_critiques = [], [], [], []
         for example, output in found:
             predictions.append(_prediction(self.case.task, example, output.get_value()))
-            evaluations += [_evaluation(example, output, loss) for loss in after.get(output, ())[:1]]
+            evaluations += [_evaluation(self.case.task, example, output, loss) for loss in after.get(output, ())[:1]]
             texts = sorted(gradient.get_value() for gradient in output.gradients)  # in a set they have no order
             critiques += [Critique(example=example.id, index=n, text=text) for n, text in enumerate(texts)]
             context = _conversation(output)
@@ -201,16 +212,18 @@ class _Listener:
 
     # --- who was asked -------------------------------------------------------------------------------------------------
 
-    def _models(self, role: Role) -> dict[Role, tuple[str, Any]]:
-        """The model that played a role, by the name that its engine has."""
-        engine = self.engines.get(role)
-        return {} if engine is None else {role: (short_id(_identity(engine), {}), engine)}
+    def _models(self, role: Role) -> dict[Role, str]:
+        """The id of the model that played a role, by the name that its engine has."""
+        return {role: short_id(_identity(self.engines[role]), {})} if self.engines.get(role) is not None else {}
 
-    def _meet(self, models: dict[Role, tuple[str, Any]]) -> None:
-        for id, engine in models.values():
-            if id not in self.case.model_facts:
+    def _met(self) -> list[ModelMet]:
+        """The models that are new to the case."""
+        found = {}
+        for role, engine in self.engines.items():
+            for id in self._models(role).values():
                 name = str(getattr(engine, "model_string", type(engine).__name__))
-                self.case._journal.append(ModelMet(id=id, name=name, identity=_identity(engine), kind="remote", sampling={}))
+                found[id] = ModelMet(id=id, name=name, identity=_identity(engine), kind="remote", sampling={})
+        return [met for id, met in found.items() if id not in self.case.model_facts]
 
 
 def _identity(engine: Any) -> str:
@@ -222,10 +235,11 @@ def _prediction(task: Task, example: Example, output: str) -> Prediction:
     return Prediction(example=example.id, output=output, answer=answer, correct=task.correct(answer, example.target), length=len(output))
 
 
-def _evaluation(example: Example, output: Any, loss: Any) -> Evaluation:
-    """The loss of an output; where a function of texts gave it, the label is what that was given beside the output."""
+def _evaluation(task: Task, example: Example, output: Any, loss: Any) -> Evaluation:
+    """The loss of an output; where a function of texts gave it, the label is one that it was given beside the output."""
     inputs = (loss.grad_fn.kwargs.get("inputs") if loss.grad_fn is not None else None) or {}
-    label = next((one.get_value() for one in inputs.values() if one is not output), None)
+    others = [one.get_value() for one in inputs.values() if one is not output]
+    label = next((text for text in others if text == example.target or text in task.labels), None)
     return Evaluation(example=example.id, label=label, target=example.target, text=loss.get_value())
 
 

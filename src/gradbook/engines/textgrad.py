@@ -30,6 +30,7 @@ from gradbook.records import Call, Candidate, Critique, Evaluation, Example, Pre
 select = stages.select
 _GRAPH = "gradbook.engines.textgrad_graph"
 _loading = Lock()
+_loaded: list[Any] = []  # when its import has ended: before that, sys.modules has a part of it
 
 
 async def predict(step: Step, context: Context) -> tuple[Prediction, ...]:
@@ -129,7 +130,7 @@ async def _through(context: Context) -> Context:
 
 async def _graph() -> Any:
     """The module that holds TextGrad's part; its import takes seconds, which the loop does not wait for."""
-    return sys.modules.get(_GRAPH) or await asyncio.to_thread(load)
+    return _loaded[0] if _loaded else await asyncio.to_thread(load)
 
 
 def load() -> Any:
@@ -138,11 +139,14 @@ def load() -> Any:
     Raises:
         MethodError: the library is not installed, or not whole.
     """
-    with _loading, quietly():
-        try:
-            return import_module(_GRAPH)
-        except ImportError as error:
-            raise missing("textgrad", error) from None
+    with _loading:
+        if not _loaded:
+            try:
+                with quietly():
+                    _loaded.append(import_module(_GRAPH))
+            except ImportError as error:
+                raise missing("textgrad", error) from None
+        return _loaded[0]
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _sources(case: "Recording", step: Step, before: list[Step]) -> Iterator[_Tex
             place = (critique.example, critique.index)
             if alone in (None, place):
                 yield text(field, critique.text, example=place[0], index=place[1], edited=(field, *place) in changed)
-    for past in before[-method.momentum :] if method.momentum else ():
+    for past in before[-method.momentum :] if method.momentum and method.engine == "native" else ():
         for critique in past.prompt_critique or ():
             yield text("prompt_critique", critique.text, past, example=critique.example, index=critique.index)
     for example in step.batch if method.update == "one-step" else ():

@@ -59,13 +59,19 @@ class Method(Record):
     apart: bool = Field(default=False, description="Rewrite after each critique apart, in place of all critiques of the batch together.")
     paraphrases: int = Field(default=0, ge=0, le=5, description="Paraphrases of each rewritten prompt, 0 to 5, as further candidates.")
     beam: int = Field(default=1, ge=1, le=5, description="Prompts carried on side by side, 1 to 5: the best on the validation split.")
-    momentum: int = Field(default=0, ge=0, le=20, description="Steps back whose prompt critiques the rewrite sees as well; 0: none.")
+    momentum: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Steps back whose prompt critiques the rewrite sees as well; 0: none. TextGrad shows so many of the last prompts.",
+    )
     add_only: bool = Field(default=False, description="The old prompt stays as it is, word for word; a rewrite only adds lines to it.")
     engine: Literal["native", "textgrad", "gepa"] = Field(
         default="native",
         description="Whose code runs the stages: gradbook's own; textgrad: the library's forward, loss, backward and optimiser with its "
         "own meta-prompts; gepa: the library's reflection, acceptance and Pareto front, with update one-step and selection pareto. "
-        "Batches, labels and scores are gradbook's in each.",
+        "Batches, labels and scores are gradbook's in each. "
+        "The libraries come with gradbook[textgrad] and gradbook[gepa].",
     )
     constraints: tuple[str, ...] = Field(
         default=(), description="What a rewritten prompt must keep to, a sentence each, as TextGrad's optimiser is told it."
