@@ -1,5 +1,7 @@
 """A run of GEPA as it is on record: which step comes next, which candidates it has, what is drawn. None of this needs GEPA."""
 
+import sys
+
 import pytest
 
 import gradbook as gb
@@ -10,6 +12,7 @@ from gradbook.events import StageDone
 from gradbook.records import Acceptance, Answer, Candidate, Evaluation, Prediction, Selection, Step
 from gradbook.ui.panel import MethodPanel
 from small import small_task
+from stub import Stub
 
 METHOD = gb.Method(engine="gepa")
 
@@ -106,6 +109,18 @@ def test_it_reads_back(case, tmp_path):
     case.close()
     shown = gb.Recording(tmp_path / "case")
     assert list(shown) == list(case) and list(shown.steps()["method"])[1:] == ["GEPA, correct labels"] * 3
+
+
+def test_a_step_without_gepa_is_refused_in_a_sentence_that_says_how_to_get_it(monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "gepa" or name == "gradbook.engines.gepa"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gepa", None)
+    with Stub() as stub:
+        model = gb.connect("small", base_url=stub.url, api_key="k", cache=False)
+        case = gb.Case(tmp_path / "other", task=small_task(), model=model, method=METHOD)
+        with pytest.raises(MethodError, match=r'pip install "gradbook\[gepa\]"'):
+            case.step()
+        assert not stub.requests and case[1].predict is None
 
 
 @pytest.mark.parametrize(
