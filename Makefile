@@ -20,7 +20,7 @@ FETCH := if [ '$(MODEL)' = none ]; then echo 'No model is fetched (MODEL=none).'
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lab model test test-bridges lint bench clean
+.PHONY: help lab model test test-bridges lint bench gallery clean
 
 help: ## say what there is
 	@echo 'gradbook, from a fresh clone:'
@@ -54,6 +54,9 @@ lint: .venv/test.stamp ## ruff, types and the direction of imports
 
 bench: .venv/test.stamp ## run only what measures, and show the numbers
 	$(BIN)/python -m pytest tests/benchmarks -s $(PYTEST_ARGS)
+
+gallery: .venv/lab.stamp ## build a static site of the cases and notebooks in build/gallery
+	$(BIN)/python casestudies/gallery.py --anew
 
 clean: ## remove .venv and caches of this folder (weights stay in your user cache)
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+
+from gradbook import cli
 from gradbook.cli import main
 
 RECORDED = Path(__file__).resolve().parent.parent / "casestudies" / "first_step"
@@ -32,13 +35,13 @@ def test_an_unknown_model_is_refused_in_a_sentence(capsys):
 
 
 def test_replay_prints_the_steps_of_a_recorded_case(capsys):
-    assert main(["replay", str(RECORDED)]) == 0
+    assert main(["replay", str(RECORDED), "--print"]) == 0
     said = capsys.readouterr().out
     assert "seed prompt" in said and "✎ prompt critique" in said and "note:" in said and "validation" in said
 
 
 def test_replay_names_the_arm_of_each_step(capsys):
-    assert main(["replay", str(RECORDED.parent / "every_arm")]) == 0
+    assert main(["replay", str(RECORDED.parent / "every_arm"), "--print"]) == 0
     said = capsys.readouterr().out
     assert all(f", {arm}: validation accuracy" in said for arm in ("step", "one-step", "rewrite", "improve", "wrong labels", "no labels"))
     assert "⚖ critic: validation agreement" in said
@@ -47,7 +50,7 @@ def test_replay_names_the_arm_of_each_step(capsys):
 def test_replay_needs_no_widgets():
     heavy = {"ipywidgets", "anywidget", "plotly", "jinja2"}
     code = f"import sys; from gradbook.cli import main; main(sys.argv[1:]); print({heavy} & set(sys.modules), file=sys.stderr)"
-    said = subprocess.run([sys.executable, "-c", code, "replay", str(RECORDED)], capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-c", code, "replay", str(RECORDED), "--print"], capture_output=True, text=True, check=True)
     assert "seed prompt" in said.stdout and said.stderr.strip() == "set()"
 
 
@@ -77,7 +80,28 @@ def test_lab_names_a_notebook_that_is_missing(capsys, tmp_path):
 
 def test_the_recorded_case_is_not_changed_by_reading_it(tmp_path):
     before = {path.name: path.read_bytes() for path in RECORDED.iterdir()}
-    assert main(["replay", str(RECORDED)]) == 0
+    assert main(["replay", str(RECORDED), "--print"]) == 0
     assert {path.name: path.read_bytes() for path in RECORDED.iterdir()} == before
     copy = shutil.copytree(RECORDED, tmp_path / "copy")
-    assert main(["replay", str(copy)]) == 0
+    assert main(["replay", str(copy), "--print"]) == 0
+
+
+def test_replay_opens_a_notebook_that_shows_the_case_at_once_and_is_not_written_over(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.subprocess, "call", lambda command: asked.append(command) or 0)
+    shutil.copytree(RECORDED, tmp_path / 'it\'s "mine"')
+    for _ in range(2):
+        assert main(["replay", 'it\'s "mine"', "--no-browser"]) == 0
+    path = tmp_path / "cases" / 'replay_it\'s "mine".ipynb'
+    assert asked == [[sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={tmp_path}", str(path), "--no-browser"]] * 2
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    (cell,) = notebook.cells
+    assert "prompt critique" in cell.outputs[0].data["text/html"], "it reads before it is run"
+    monkeypatch.chdir(path.parent)
+    names: dict = {}
+    exec(cell.source, names)
+    assert names["stepper"].case.path == tmp_path / 'it\'s "mine"'
+    path.write_text("mine")
+    assert main(["replay", str(tmp_path / 'it\'s "mine"')]) == 0 and path.read_text() == "mine"

@@ -15,6 +15,7 @@ from gradbook.errors import GradbookError
 from gradbook.findings.sections import recut, sections
 from gradbook.loop import Method, Templates
 from gradbook.models import Budget, Model, connect
+from gradbook.packing import pack, unpack
 from gradbook.recording import Recording
 from gradbook.studies import Study, audit
 from gradbook.tasks import Task
@@ -39,6 +40,7 @@ __all__ = [
     "audit",
     "connect",
     "edits",
+    "pack",
     "presets",
     "probes",
     "record",
@@ -46,6 +48,7 @@ __all__ = [
     "sections",
     "studies",
     "tasks",
+    "unpack",
 ]
 
 

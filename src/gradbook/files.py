@@ -123,7 +123,20 @@ class Folder:
             name: of the file.
             most: CaseError where the file has more bytes.
         """
-        return b"".join(self._chunks(name, most))
+        return b"".join(self.chunks(name, most))
+
+    def chunks(self, name: str, most: int = MOST) -> Iterator[bytes]:
+        """A whole file, a piece at a time; as for `read`."""
+        path, size = self.path / name, 0
+        self.has(name)
+        try:
+            with open(_open(path, os.O_RDONLY), "rb", buffering=0) as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
+                    if (size := size + len(chunk)) > most:
+                        raise CaseError(f"{path} has more than {most:,} bytes, the most that is read; restore it from a copy")
+        except OSError as error:
+            raise explain(error, path) from None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file in one go: what was there stays as it is until all is on the disk."""
@@ -139,7 +152,7 @@ class Folder:
             for name in OWN:
                 if (mode := self._mode(name)) is not None:
                     with draft._draft(name, mode) as file:
-                        file.writelines(self._chunks(name, MOST))
+                        file.writelines(self.chunks(name))
             os.rename(draft.path, to.path)
         except OSError as error:
             raise explain(error, to.path) from None
@@ -178,18 +191,6 @@ class Folder:
             kind = "a link" if stat.S_ISLNK(mode) else ("a folder" if stat.S_ISDIR(mode) else "a pipe or a device")
             raise CaseError(f"{path} is {kind}, and a case is plain files only; put the file itself there, or take it away")
         return stat.S_IMODE(mode)
-
-    def _chunks(self, name: str, most: int) -> Iterator[bytes]:
-        path, size = self.path / name, 0
-        self.has(name)
-        try:
-            with open(_open(path, os.O_RDONLY), "rb", buffering=0) as file:
-                while chunk := file.read(_CHUNK):
-                    yield chunk
-                    if (size := size + len(chunk)) > most:
-                        raise CaseError(f"{path} has more than {most:,} bytes, the most that is read; restore it from a copy")
-        except OSError as error:
-            raise explain(error, path) from None
 
     @contextlib.contextmanager
     def _draft(self, name: str, mode: int | None) -> Iterator[BinaryIO]:

@@ -77,7 +77,7 @@ def scores(case: "Recording") -> pd.DataFrame:
 
 
 def findings(case: "Recording") -> pd.DataFrame:
-    """One row a finding: its id, kind, the step and split it is about, verdict, what was found in words, parameters, calls and seconds."""
+    """One row a finding: its id, kind, the step and split it is about, verdict, sentence as told then, parameters, calls, seconds."""
     rows = [
         {"id": f.id, "kind": f.kind, "step": f.step, "split": f.split, "verdict": f.verdict, "finding": f.sentence, **f.params}
         | {"calls": case.spent_for(f).calls, "seconds": f.seconds}

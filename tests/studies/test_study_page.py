@@ -189,6 +189,13 @@ def test_before_there_are_results_a_study_shows_how_far_it_is(tmp_path):
     assert "cannot tell" in read(study.export(tmp_path / "study.html").read_text())
 
 
+@pytest.mark.parametrize(("trials", "folded"), [(30, False), (1_200, True)])
+def test_many_trials_of_an_arm_are_folded(tmp_path, trials, folded):
+    study = make(tmp_path, "http://127.0.0.1:1/v1", arms={"right": ARMS["right"]}, trials=trials)
+    said = study.export(tmp_path / "study.html").read_text()
+    assert (f"<summary>{trials:,} trials</summary>" in said) == folded
+
+
 def test_a_notebook_of_a_study_has_its_figures_as_pictures(study, tmp_path):
     made = json.loads(study.export(tmp_path / "study.ipynb").read_text())
     pictures = ["".join(cell["source"]) for cell in made["cells"] for out in cell.get("outputs", ()) if "image/png" in out["data"]]

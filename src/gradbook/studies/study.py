@@ -29,6 +29,7 @@ from gradbook.studies.questions import Registration
 from gradbook.studies.stated import read_file
 from gradbook.studies.trial import Job, Result, Trial, is_free, restore, run_trial
 from gradbook.tasks import Task
+from gradbook.tell.words import count
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -153,7 +154,7 @@ class Study:
 
     def __repr__(self) -> str:
         results = [result.status for result in self.store.results().values()]
-        sizes = ", ".join(f"{len(getattr(self.design, what))} {what}" for what in ("tasks", "models", "arms"))
+        sizes = ", ".join(count(len(getattr(self.design, f"{what}s")), what) for what in ("task", "model", "arm"))
         done = f"{results.count('done')} of {len(self.design.places())} trials done, {results.count('failed')} failed"
         return f"Study({self.path.name!r}: {sizes}; {done})"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 from uuid import uuid4
 
-from gradbook import edits, tell
+from gradbook import tell
 from gradbook.case import Case
 from gradbook.edits import menu
 from gradbook.errors import GradbookError, MethodError
@@ -14,8 +14,9 @@ from gradbook.events import Found
 from gradbook.findings import ASKS
 from gradbook.loop.table import EDIT_STAGE
 from gradbook.recording import Recording
-from gradbook.records import SPLITS, Edit, SplitName
+from gradbook.records import SPLITS, SplitName
 from gradbook.tell.views import RecordView, StepView
+from gradbook.ui import waking
 from gradbook.ui.drafts import CHOICE, Draft, Drafts
 from gradbook.ui.jobs import Job, Jobs
 from gradbook.ui.panel import MethodPanel
@@ -43,7 +44,7 @@ class Desk:
         self.look, self.steps, self.scoring, self.panel = "example", 1, True, False
         self.pins: list[int] = []
         self._alone = self.look  # how a step by itself was looked at last
-        self.text, self.wrong = "", False
+        self.text, self.wrong, self._follow = "", False, True
         self.notes: dict[int, tuple[str, str]] = {}  # what could not be kept, and why
         self.kept: int | None = None
         self.settings = MethodPanel(case.method)
@@ -52,7 +53,7 @@ class Desk:
         self.asking, self.opened, self.menu, self.begun = False, "", "", ""
         self._against: int | None = None
         self._others: tuple[tuple[int, int], list[int]] = (-1, -1), []
-        self._follow = True
+        self._wake: tuple[Recording | None, waking.Wake | None] = None, None
 
     def do(self, do: str, **how: Any) -> None:
         """Do what a page asks for; what cannot be done is said in `text`."""
@@ -255,6 +256,17 @@ class Desk:
 
         self.queue.add(f"Export .{ending}", work, apart=True)
 
+    def _do_wake(self) -> None:
+        """Go on with the case, or with a copy of a recording, on the model that it was recorded with."""
+
+        async def work(job: Job) -> None:
+            job.doing = self.wake.doing if self.wake else ""
+            self._changed(False)
+            self.case, job.said = await asyncio.to_thread(waking.woken, self.case)
+            self.settings.fill(self.case.method)
+
+        self.queue.add("Get the model", work)
+
     def _do_stop(self, job: int | None = None) -> None:
         self.queue.stop(job)
 
@@ -317,25 +329,9 @@ class Desk:
         return self._drafts[self.at].open
 
     @property
-    def code(self) -> str:
-        """The line of Python that makes a branch of the edits that wait; empty where they make none, and `refused` says why."""
-        made = self._foreseen()
-        return tell.perturbing(self.at, made) if isinstance(made, list) else ""
-
-    @property
-    def refused(self) -> str:
-        """Why the edits that wait make no branch."""
-        made = self._foreseen()
-        return "" if isinstance(made, list) else str(made)
-
-    def _foreseen(self) -> list[Edit] | GradbookError:
-        try:
-            made = self._drafts[self.at].edits(self.case)
-            step = self.case[self.at]
-            edits.branch(step, made, -1, self.case.subject(step), self.case.method_of(step))
-        except GradbookError as refused:
-            return refused
-        return made
+    def foreseen(self) -> tuple[str, str]:
+        """The line of Python that makes a branch of the edits that wait, and why they make none where they do not."""
+        return self._drafts[self.at].foreseen(self.case, self.case[self.at])
 
     @property
     def why(self) -> str:
@@ -362,6 +358,13 @@ class Desk:
         if self.case.read_only:
             return f"Read only: {self.case.read_only_because}."
         return "" if self._case.models else "Open the case with a model to edit and re-run: gb.Case(path, model=gb.connect())."
+
+    @property
+    def wake(self) -> waking.Wake | None:
+        """How to go on with a case that is only read."""
+        if self._wake[0] is not self.case:
+            self._wake = self.case, waking.wake(self.case)
+        return self._wake[1]
 
     @property
     def busy(self) -> bool:

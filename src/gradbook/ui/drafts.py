@@ -183,3 +183,12 @@ class Drafts:
     def edits(self, rec: "Recording") -> list[Edit]:
         """What waits, in the order in which it was begun."""
         return [draft.edit(rec, self.why.strip()) for draft in self.waiting]
+
+    def foreseen(self, rec: "Recording", step: Step) -> tuple[str, str]:
+        """The line of Python that makes a branch of what waits, and why it makes none where it does not."""
+        try:
+            made = self.edits(rec)
+            edits.branch(step, made, -1, rec.subject(step), rec.method_of(step))
+        except GradbookError as refused:
+            return "", str(refused)
+        return tell.perturbing(step.id, made), ""

@@ -142,7 +142,7 @@ class Stepper(anywidget.AnyWidget):
 
     def _draw_head(self) -> str:
         desk = self.desk
-        return page.render("head", head=tell.head(desk.case), step=desk.view, locked=desk.locked)
+        return page.render("head", head=tell.head(desk.case), step=desk.view, locked=desk.locked, wake=desk.wake, busy=desk.busy)
 
     def _draw_tools(self) -> str:
         desk = self.desk

@@ -1,0 +1,98 @@
+"""From replay to work: a copy of a recorded case goes on with the model that the case was recorded with."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from gradbook.case import Case
+from gradbook.errors import GradbookError
+from gradbook.models import connect
+from gradbook.models.registry import MODELS
+from gradbook.models.weights import installed
+from gradbook.recording import Recording
+from gradbook.records import Role
+
+
+@dataclass(frozen=True)
+class Wake:
+    """How a case that is only read can be perturbed: by a press where `models` are known weights, else by a line of Python.
+
+    `fetch` is the megabytes that have to be fetched first, `copies` whether a copy is made, which the recording of somebody else needs.
+    """
+
+    models: tuple[str, ...]
+    fetch: int
+    copies: bool
+    code: str
+
+    @property
+    def label(self) -> str:
+        """What stands on the button."""
+        first = f" ({self.fetch:,} MB to fetch first)" if self.fetch else ""
+        return f"{'Perturb a copy' if self.copies else 'Go on'} with {' and '.join(self.models)}{first}"
+
+    @property
+    def doing(self) -> str:
+        """What takes the time."""
+        return f"fetching {self.fetch:,} MB" if self.fetch else "opening the model"
+
+
+def wake(case: Recording) -> Wake | None:
+    """How to go on with a case, by the models that played its roles; None where it can be worked on, or nothing says which they were."""
+    if isinstance(case, Case) and (case.models or case.read_only):
+        return None
+    found = {facts["name"]: facts["kind"] for facts in _roles(case).values()}
+    if not found:
+        return None
+    copies = not isinstance(case, Case)
+    if any(name not in MODELS or kind != "embedded" for name, kind in found.items()):
+        path = f'case.copy("cases/{_free(case).name}")' if copies else json.dumps(case.path.name, ensure_ascii=False)
+        return Wake((), 0, copies, f"gb.Case({path}, model=gb.connect({json.dumps(next(iter(found)), ensure_ascii=False)}))")
+    missing = sum(MODELS[name].size for name in found if not installed(name))
+    return Wake(tuple(found), round(missing / 1e6), copies, "")
+
+
+def woken(case: Recording) -> tuple[Case, str]:
+    """The case that goes on, a copy in `cases` of the working folder where it is a recording, and a sentence on it. May fetch weights.
+
+    Raises:
+        ModelError: the weights cannot be had.
+        CaseError: the copy cannot be written.
+        GradbookError: the case was recorded with other models than known weights.
+    """
+    how = wake(case)
+    if how is None or not how.models:
+        raise GradbookError(f"{case.path.name} was not recorded with a model that can be fetched: open it with one of yours")
+    roles = _roles(case)
+    models = {facts["id"]: connect(facts["name"], sampling=facts["sampling"]) for facts in roles.values()}
+    task, *others = (models[roles[role]["id"]] if role in roles else None for role in get_args(Role))
+    path = case.copy(_free(case)) if how.copies else case.path
+    made = Case(path, task=case.task, model=task, **dict(zip(get_args(Role)[1:], others, strict=True)))
+    copy = f"This is a copy, {path.relative_to(Path.cwd())}; the recording stays as it is. " if how.copies else ""
+    return made, f"{copy}In Python it is the workbench's .case."
+
+
+def _roles(case: Recording) -> dict[Role, dict[str, Any]]:
+    """The facts of the model that played each role last."""
+    found: dict[Role, dict[str, Any]] = {}
+    if shown := case.shown_model():
+        found["task"] = shown
+    for step in case:
+        for made in case.models_of(step).values():
+            found |= made
+    first = next(iter(found.values()), None)
+    return found if "task" in found or first is None else {"task": first, **found}
+
+
+def _free(case: Recording) -> Path:
+    """A folder for the copy that is not there yet."""
+    folder = cases()
+    names = (case.path.name if n == 1 else f"{case.path.name}-{n}" for n in range(1, 10_000))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+def cases() -> Path:
+    """Where a person's own cases are."""
+    here = Path.cwd()
+    return here if here.name == "cases" else here / "cases"

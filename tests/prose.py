@@ -1,0 +1,164 @@
+"""Numbers in prose, held to what the records say: `casestudies/numbers.toml` names for each phrase the Python that gives it."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import nbformat
+from scipy.stats import t
+
+import gradbook as gb
+
+ROOT = Path(__file__).resolve().parent.parent
+_CODE = (
+    re.compile(r"^```.*?^```", re.S | re.M),
+    re.compile(r"^(?: {4}|\t).*$", re.M),
+    re.compile(r"`[^`\n]*`"),
+    re.compile(r"\]\([^)]*\)"),
+)
+# names and places, not figures: K1, step 3, "## 2.", 1.5b in a model's name
+_NAME = re.compile(r"\bK\d\b|\b[Ss]teps? \d+\b|^#+ \d+\.|\b[Ss]ection \d+\b|\b[Ee]xample \d+\b|\b[Tt]rial \d+\b", re.M)
+_NUMBER = re.compile(r"[+−-]?\d[\d,.]*(?<=\d)")
+
+
+def stated() -> dict[str, Any]:
+    """What is said of each file, by its path in the repository."""
+    return tomllib.loads((ROOT / "casestudies" / "numbers.toml").read_text(encoding="utf-8"))
+
+
+def prose(path: Path) -> str:
+    """The text of a page or of a notebook's Markdown cells, without code; runs of spaces as one, headings on lines of their own."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n\n".join(cell.source for cell in nbformat.reads(text, 4).cells if cell.cell_type == "markdown")
+    for code in _CODE:
+        text = code.sub("``", text)
+    return re.sub(r"[ \n]*\n(?!#)[ \n]*(?!#)", " ", text)
+
+
+def unbound(text: str, phrases: Iterable[str]) -> list[str]:
+    """The numbers of a text that stand in none of the phrases, each with the words around it."""
+    spans = [(at.start(), at.end()) for phrase in phrases for at in re.finditer(re.escape(phrase), text)]
+    spans += [at.span() for at in _NAME.finditer(text)]
+    loose = [at for at in _NUMBER.finditer(text) if not any(start <= at.start() and at.end() <= end for start, end in spans)]
+    return [f"{at[0]} in “{text[max(0, at.start() - 40) : at.end() + 40]}”" for at in loose]
+
+
+def problems(file: str, text: str | None = None, said: dict[str, Any] | None = None) -> Iterator[str]:
+    """What is wrong with the numbers of a file: in no phrase, not what the record says, or bound and not there."""
+    said = stated() if said is None else said
+    own = said.get(file, {})
+    text = prose(ROOT / file) if text is None else text
+    says, given = own.get("says", {}), [*own.get("given", ()), *said["common"]["given"]]
+    yield from (f"{file}: {loose} is no number of casestudies/numbers.toml" for loose in unbound(text, [*says, *given]))
+    yield from (f"{file}: “{phrase}” is bound and does not stand there" for phrase in [*says, *own.get("given", ())] if phrase not in text)
+    folder = (ROOT / file).parent
+    case = gb.Recording(folder) if says and (folder / "journal.jsonl").exists() else None
+    study = gb.Study(folder) if says and (folder / "study.toml").exists() else None
+    for phrase, code in says.items():
+        found = str(eval(code, {**globals(), "case": case, "study": study}))
+        if phrase not in found:
+            yield f"{file}: “{phrase}” stands there, and the record says “{found[:400]}”"
+
+
+# --- what the phrases are made of ------------------------------------------------------------------------------------------
+
+
+def recorded(name: str) -> gb.Recording:
+    return gb.Recording(ROOT / "casestudies" / name)
+
+
+def kept(name: str) -> gb.Study:
+    return gb.Study(ROOT / "casestudies" / name)
+
+
+def ordinal(number: int) -> str:
+    return ("first", "second", "third")[number]
+
+
+def percent(case: gb.Recording, step: int, split: str = "validation") -> str:
+    return f"{case.metrics(step, split).accuracy.value:.1%}".replace("%", " %")
+
+
+def recall(case: gb.Recording, step: int, label: str) -> str:
+    share = case.metrics(step, "validation").recall[label]
+    return f"{share.count}/{share.total}"
+
+
+def right(case: gb.Recording, step: int) -> str:
+    share = case.metrics(step, "validation").accuracy
+    low, high = share.interval
+    return f"{share.count} | {low * 100:.1f} to {high * 100:.1f} %"
+
+
+def recalls(case: gb.Recording, step: int) -> str:
+    return " | ".join(recall(case, step, label) for label in ("yes", "no", "unknown"))
+
+
+def against(case: gb.Recording, step: int) -> str:
+    """A step against the seed prompt, as they ran."""
+    found = case.compare(0, step, "validation", replicates=0)
+    return f"{right(case, step)} | {found.fixed} fixed, {found.broken} broken, p = {found.p:.2g}"
+
+
+def agreement(case: gb.Recording, step: int) -> str:
+    found = case.metrics(step, "validation")
+    return (
+        f"{found.accuracy.count} | {' | '.join(f'{found.recall[label].count}/{found.recall[label].total}' for label in ('right', 'wrong'))}"
+    )
+
+
+def called_wrong(case: gb.Recording, step: int) -> str:
+    """How many outputs a critic calls wrong, of how many."""
+    found = case.metrics(step, "validation")
+    return f"{sum(count for (_, said), count in found.confusion.items() if said == 'wrong')} of {found.accuracy.total}"
+
+
+def runs(case: gb.Recording, step: int, split: str) -> str:
+    """The accuracies of a step's replicates and its own."""
+    values = [f"{value * 100:.1f}" for value in _floor(case, step, split)]
+    return f"{', '.join(values[:-1])} and {values[-1]} %"
+
+
+def prediction(case: gb.Recording, step: int, split: str) -> str:
+    """Where one more run would fall, by Student's t."""
+    values = _floor(case, step, split)
+    half = t.ppf(0.975, len(values) - 1) * stdev(values) * (1 + 1 / len(values)) ** 0.5
+    low, high = mean(values) - half, mean(values) + half
+    return f"{low * 100:.1f} to {high * 100:.1f} %, so on {case.metrics(step, split).accuracy.total} examples"
+
+
+def _floor(case: gb.Recording, step: int, split: str) -> list[float]:
+    again = case.replicates(step, "rewrite")
+    return [case.metrics(one, split, number).accuracy.value for number, one in again.items()] + [case.metrics(step, split).accuracy.value]
+
+
+def spread(values: Iterable[float]) -> tuple[float, float]:
+    values = list(values)
+    return min(values), max(values)
+
+
+def starred(effect: gb.Effect, word_first: bool = False) -> str:
+    """An effect as the pages say it, its word in italics."""
+    points = re.search(r"[+−][\d.]+ points \([^,]*", str(effect))[0] + ")"
+    if word_first:
+        return f"*{effect.verdict}*, {points}"
+    price = re.search(r"\d+ draws an arm on \d+ examples", str(effect))[0].replace("examples", "tickets")
+    return f"{points}: *{effect.verdict}*; {price}"
+
+
+def worth(case: gb.Recording, step: int, section: str) -> str:
+    """What a section is worth, as the map says it first."""
+    said = str(case.ablate(step, split="test", runs=8, confirm=2, replicates=3))
+    found = re.search(r"“(.*?)”, ([+−][\d.]+ points \(.*?\))", said)
+    return f"the line on K2 is worth {found[2]}" if found[1] == section else said
+
+
+def gain(case: gb.Recording, stage: str) -> tuple[str, str]:
+    """What the rule adds at a stage, and its interval, as the trace says them."""
+    name = {"evaluate": "evaluation", "rewrite": "rewrite"}[stage]
+    found = re.search(rf"put in at the {name}, the rule adds (\S+) points \((.*?),", str(case.trace(1, split="test", replicates=3)))
+    return found[1], found[2]
