@@ -20,7 +20,7 @@ from gepa.core.adapter import EvaluationBatch  # noqa: E402
 from gradbook.bridges.acceptance import VerdictAcceptance  # noqa: E402
 
 pytestmark = pytest.mark.bridges
-WORLDS, PROPOSALS, BUDGET = 60, 20, 3000
+WORLDS, PROPOSALS, BUDGET = 40, 20, 3000
 TRAIN, VALIDATION, PANEL, POPULATION = 60, 50, 40, 4000
 STEPS = (-0.5, -0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0)
 """What a proposal adds to its parent's log odds, up to about 10 and 20 points; each as often as the others."""
@@ -96,7 +96,7 @@ ARMS = {
     "GEPA's own: the sum on a batch of 3": (lambda world: "strict_improvement", 3),
     "GEPA's own: the sum on a batch of 12": (lambda world: "strict_improvement", 12),
     "a verdict on 40 examples, after the sum on 3": (verdict(), 3),
-    "a verdict on 40 examples, after the sum on 12": (verdict(), 12),
+    "a verdict on 40 examples at alpha = 0.3, after the sum on 3": (verdict(alpha=0.3), 3),
 }
 
 
@@ -136,6 +136,6 @@ def test_accepted_proposals_that_are_no_better(report):
             f"10 and 20 points; {spent:.0f} evaluations a proposal; after {BUDGET:,} the best is {100 * truly.mean():+.1f} points "
             f"(± {200 * truly.std() / WORLDS**0.5:.1f}) and said to be {100 * said.mean():+.1f}",
         )
-    theirs, theirs_of_12, ours, ours_after_12 = rates.values()
+    theirs, theirs_of_12, ours, ours_at_03 = rates.values()
     assert min(theirs, theirs_of_12) > 0.2, "by one sum, luck alone passes many"
-    assert max(ours, ours_after_12) < 0.05
+    assert ours < 0.025 and ours_at_03 < 0.15, "half of alpha is how often a verdict may say that what is no better helps"

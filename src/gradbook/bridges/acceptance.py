@@ -4,10 +4,15 @@
     judge = VerdictAcceptance(adapter, panel)
     gepa.optimize(..., trainset=train, adapter=adapter, acceptance_criterion=judge)
 
-With three examples a batch and a parent that is right on six of ten, a proposal that changes nothing has the greater sum by luck in about
-one batch of three, and each one that is taken is scored on the whole validation set, joins the front and has children. Here a proposal
-that passes the sum is asked again, with its parent, on a panel of examples, several times over, until `gradbook.stats.effect` says what it
-is; only "helps" is accepted. `tests/benchmarks/test_gepa_acceptance.py` has the error rates of both and what they cost.
+With three examples a batch, a proposal that changes nothing has the greater sum by luck in about one batch of three, and each one that is
+taken is scored on the whole validation set, joins the front and has children. Here a proposal that passes the sum is asked again, with its
+parent, on a panel of examples, several times over, until `gradbook.stats.effect` says what it is; only "helps" is accepted.
+
+What that buys and what it costs, in the worlds of `tests/benchmarks/test_gepa_acceptance.py` with a panel of 40: of proposals that are no
+better 0 % are accepted in place of 36 %, of those better by 10 and 20 points 16 and 62 % in place of 56 and 62 % (31 and 63 % with
+alpha=0.3), for 135 evaluations a proposal in place of 30; what a run says that it gained is true to a point, in place of 5 too many. It
+does not end higher for the same evaluations: after 3,000 the best is 19 points better than the seed prompt, with GEPA's own 37, since
+there one more cheap try is worth more than being sure of the last. Take it where a pool of prompts that are better is what is wanted.
 """
 
 from collections.abc import Mapping, Sequence
