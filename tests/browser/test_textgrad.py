@@ -26,7 +26,7 @@ WORDS = "It should say K2, since <b>devices</b> are meant."
 def talk(messages, body):
     system, text = messages[0]["content"], messages[-1]["content"]
     if "creatively and critically improve" in system:
-        return "<IMPROVED_VARIABLE>Answer K2 about devices.</IMPROVED_VARIABLE>"
+        return "<IMPROVED_VARIABLE>Answer K2 about gadgets.</IMPROVED_VARIABLE>"
     return f"Feedback on {len(text)} signs." if "gradient (feedback) engine" in system else "Answer: K1"
 
 
@@ -50,5 +50,5 @@ def test_a_critique_edited_by_hand_arrives_in_textgrads_next_message(open_lab, t
         asked = [request.body["messages"][-1]["content"] for request in stub.requests[before:]]
         told = [text for text in asked if f"feedback on the LM_OUTPUT: {WORDS} </OBJECTIVE_FUNCTION>" in text]
         assert len(told) == 1 and "<LM_SYSTEM_PROMPT>" in told[0]
-        expect(bench.root.get_by_text("Answer K2 about devices.").first).to_be_visible()
+        expect(bench.root.locator("ins", has_text="gadgets").first).to_be_visible()
         assert bench.root.locator("b", has_text="devices").count() == 0, "what was typed stays text"

@@ -188,7 +188,9 @@ class _Listener:
                 unclaimed.remove(claimed)
                 prompt_critiques.append(Critique(example=example.id, text=claimed.get_value()))
         if unclaimed:
-            warnings.warn(f"{len(unclaimed)} gradients of the prompt belong to no output of an example, and are left out", stacklevel=6)
+            warnings.warn(
+                f"{len(unclaimed)} of the prompt's gradients are of no output on an example of the task, and are left out", stacklevel=6
+            )
         return {
             "predict": tuple(predictions),
             "evaluate": tuple(evaluations),
