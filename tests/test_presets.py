@@ -68,7 +68,7 @@ def accuracy(case: gb.Case, prompt: str) -> float:
     return sum(answer(prompt, e.input) == e.target for e in case.task.validation) / len(case.task.validation)
 
 
-@pytest.mark.parametrize("preset", [gb.presets.protegi, gb.presets.momentum, gb.presets.textgrad, gb.presets.add_only])
+@pytest.mark.parametrize("preset", [gb.presets.protegi, gb.presets.momentum, gb.presets.textgrad, gb.presets.gepa, gb.presets.add_only])
 def test_a_preset_says_what_it_keeps_and_takes_other_settings(preset):
     assert "Kept:" in preset.__doc__ and "Differs:" in preset.__doc__
     assert preset().changed() and preset(labels="wrong", batch_size=4).changed().items() >= {"labels": "wrong", "batch_size": 4}.items()

@@ -68,7 +68,9 @@ def run_again(case: "Recording", step: Step, fresh_from: Stage) -> Calls:
     for stage in STAGES[STAGES.index(fresh_from) :]:
         if stage not in step.stages:
             continue
-        if stage == "select":
+        if stage == "select" and method.selection == "pareto":  # a draw ends with the acceptance, which is by the batch
+            found["predict"] += len(step.batch)
+        elif stage == "select":
             prompts = len({step.prompt, *(c.prompt for c in step.rewrite or ())})
             found["predict"] += prompts * len(case.task.validation) if method.validates else 0
         elif stage != "evaluate" or (method.critic and step.variable == "prompt"):

@@ -129,7 +129,7 @@ class State:
         _check(step.id == len(self.steps), f"it begins step {step.id}, where step {len(self.steps)} is the next")
         _check(bool(self.methods), "a step begins before any method is set")
         _check((step.parent is None) == (step.id == 0), f"step {step.id} has {'a' if step.id == 0 else 'no'} parent")
-        for other in (step.parent, step.origin, step.replicate_of, *step.fellows, *(place for place, _ in step.queue)):
+        for other in (step.parent, step.origin, step.replicate_of, step.after, *step.fellows, *(place for place, _ in step.queue)):
             self._there(other)
         known = {example.id for examples in self.splits.values() for example in examples}
         _check(known.issuperset(step.batch), f"step {step.id} has an example that the task has not")
@@ -159,6 +159,9 @@ class State:
         if event.stage == "select":
             choices = {-1} | {candidate.index for candidate in step.rewrite or () if not candidate.lost}
             _check(choices.issuperset((records.chosen, *records.kept)), f"step {step.id} chooses a candidate that it has not")
+            found = records.acceptance
+            for other in (found.next_from, *found.front) if found else ():
+                self._there(other)
         elif event.stage != "rewrite":
             _check(set(step.batch).issuperset(r.example for r in records), f"step {step.id} has records of an example outside its batch")
         self.steps[event.step] = step.model_copy(update={event.stage: records})

@@ -164,9 +164,9 @@ def _findings(lines: _Lines, settings: dict[str, Any]) -> _Lines:
     return [lines[0] | {"schema_version": 3}, *lines[1:]]
 
 
-def _brought(lines: _Lines, settings: dict[str, Any]) -> _Lines:
-    """3 to 4: a record may say where a person brought it from; what there was stays as it is."""
+def _brought_and_accepted(lines: _Lines, settings: dict[str, Any]) -> _Lines:
+    """3 to 4: a record may say where a person brought it from, a selection what its acceptance came to; what there was stays as it is."""
     return [lines[0] | {"schema_version": 4}, *lines[1:]]
 
 
-_UPGRADES: dict[int, Callable[[_Lines, dict[str, Any]], _Lines]] = {1: _numbers_with_what_made_them, 2: _findings, 3: _brought}
+_UPGRADES: dict[int, Callable[[_Lines, dict[str, Any]], _Lines]] = {1: _numbers_with_what_made_them, 2: _findings, 3: _brought_and_accepted}

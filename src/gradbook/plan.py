@@ -52,6 +52,10 @@ def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method,
         (parent, candidate), *rest = here.queue
         turn = {"prompt": steps[parent].candidate(candidate), "fellows": (*here.fellows, here.id), "queue": tuple(rest)}
         return Step(parent=parent, depth=here.depth, batch=here.batch, **turn, **common)
+    if method.selection == "pareto":
+        start, depth = _drawn(here, steps), here.depth + 1
+        drawn: dict[str, Any] = {"after": here.id, "prompt": start.ends_with("prompt"), "batch": batch(task, method, seed, depth)}
+        return Step(parent=start.id, depth=depth, **drawn, **common)
     prompt, queue = here.ends_with("prompt"), list[tuple[int, int]]()
     parent = here.id
     if here.select is not None and (method.beam > 1 or here.select.kept):
@@ -61,6 +65,24 @@ def following(here: Step, steps: Mapping[int, Step], task: Task, method: Method,
     held = (here.ends_with("critic") or method.templates.critic_seed) if method.critic else ""
     next_batch = batch(task, method, seed, depth)
     return Step(parent=parent, depth=depth, prompt=prompt, held=held, queue=tuple(queue), batch=next_batch, **common)
+
+
+def _drawn(here: Step, steps: Mapping[int, Step]) -> Step:
+    """The step that `here` drew from the Pareto front; itself where it drew none, as where a person has chosen by hand."""
+    found = here.select.acceptance if here.select else None
+    return here if found is None or found.next_from is None else steps[found.next_from]
+
+
+def pool(step: Step, steps: Mapping[int, Step]) -> tuple[tuple[int, str], ...]:
+    """The candidates that a run of GEPA had before a step, in the order in which it found them: the step that ends with each, and its text.
+
+    The first is what the run began with; what was rejected is none.
+    """
+    line: list[Step] = []
+    while step.after is not None:
+        step = steps[step.after]
+        line.append(step)
+    return tuple((at.id, at.ends_with("prompt")) for at in reversed(line) if at.after is None or (at.select and at.select.chosen >= 0))
 
 
 def _beam(fellows: list[Step], width: int) -> list[tuple[int, int]]:

@@ -51,6 +51,18 @@ def textgrad(**settings: Any) -> Method:
     return _preset(settings, engine="textgrad", selection="naive")
 
 
+def gepa(**settings: Any) -> Method:
+    """GEPA itself, its own reflection, acceptance and Pareto front: Agrawal et al. 2025, arXiv 2507.19457. Needs `gradbook[gepa]`.
+
+    Kept: the reflection's prompt and how its reply is read, the acceptance by the sum of the scores on a minibatch of 3, the validation of
+    what is accepted, the front, and the draw of each parent from it are the library's, with the defaults of `gepa.optimize`.
+
+    Differs: a candidate is one prompt; there is no merge. The feedback is gradbook's evaluation. The last batch of an epoch is shorter
+    where GEPA fills it up, and the draw is seeded by case and step. A reply that was cut off makes no candidate.
+    """
+    return _preset(settings, engine="gepa")
+
+
 def add_only(**settings: Any) -> Method:
     """Add-only edits: the prompt grows and nothing that is in it is ever changed.
 

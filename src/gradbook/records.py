@@ -146,17 +146,35 @@ class Candidate(Heard):
     paraphrase_of: int | None = None
 
 
+class Acceptance(Record):
+    """What GEPA's acceptance, and its Pareto front after it, came to in a step.
+
+    `before` and `after` are the sums of the scores on the batch, of the old prompt and of the candidate (None where there is none), whose
+    `answers` on the batch they are of. `front` are the steps that end with a prompt on the Pareto front of the validation split,
+    `next_from` is the one that was drawn from it, whose prompt the next step begins with; empty and None where nothing goes on from here.
+    """
+
+    accepted: bool
+    before: float
+    after: float | None = None
+    answers: tuple[Answer, ...] = ()
+    front: tuple[int, ...] = ()
+    next_from: int | None = None
+
+
 class Selection(Record):
     """Which prompt the step ends with: a candidate's index, or -1 for the prompt the step began with.
 
     `scores` maps an index (as text, "-1" for the old prompt) to its accuracy on the validation split, 0 to 1, as its `labels`
-    (true or wrong ones) count it; it is empty where nothing was scored. `kept` are the members of a beam, best first.
+    (true or wrong ones) count it; it is empty where nothing was scored. `kept` are the members of a beam, best first. `acceptance` is
+    that of GEPA.
     """
 
     chosen: int
     scores: dict[str, float] = {}
     labels: Literal["correct", "wrong"] = "correct"
     kept: tuple[int, ...] = ()
+    acceptance: Acceptance | None = None
     reason: str = ""
 
 
@@ -295,7 +313,8 @@ class Step(StageRecords):
     `origin` is the step it was branched off, by `edits` or as a replicate. `depth` counts batches from the root, `batch` holds
     example ids. `prompt` is that of the `variable` which the step optimises, `held` that of the other one: in a step of the task's
     prompt, the critic's (empty without a critic), and the other way round. In a beam search `fellows` are the steps of the
-    same depth that ran before, `queue` the (step, candidate) whose turn comes after.
+    same depth that ran before, `queue` the (step, candidate) whose turn comes after. In a run of GEPA `after` is the step that ran before,
+    whatever step the prompt comes from.
 
     Calls of stage `fresh_from` and after it are fresh draws with number `replicate`; what branches off a replicate inherits both.
     `replicate_of` is the step that this one repeats without any change. `finding` is the id of the finding that it was made for, `arm` its
@@ -311,6 +330,7 @@ class Step(StageRecords):
     held: str = ""
     fellows: tuple[int, ...] = ()
     queue: tuple[tuple[int, int], ...] = ()
+    after: int | None = None
     batch: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     replicate: int = 0

@@ -20,7 +20,7 @@ from gradbook.loop.critic import CriticTask
 from gradbook.loop.method import Method
 from gradbook.loop.stages import Ask, Context, Messages, Room, Subject, predict_one, together
 from gradbook.models import Model
-from gradbook.plan import epoch_length
+from gradbook.plan import epoch_length, pool
 from gradbook.recording import Recording, Scorable
 from gradbook.records import Answer, Call, Prediction, Role, SplitName, Stage, Step, sha256
 from gradbook.replies import spoken
@@ -218,6 +218,10 @@ class Runner:
             found, judged = await self.score(what, "validation", replicate), await self._score_judged(what, "validation")
             return found, CriticTask(self.task, method, {answer.example: answer for answer in judged.answers})
 
+        def recorded(prompt: str) -> Score | None:
+            entry = self.journal.state.scores.get(self.question(Scorable(prompt), "validation"))
+            return entry.score if entry else None
+
         return Context(
             task=self.case.subject(step),
             critic=self._critic(method, step.predict or ()) if method.critic and step.variable == "prompt" else None,
@@ -228,6 +232,8 @@ class Runner:
             ask=self._ask(meter, place=("step", step.id), seeds=seeds, replicate=step.draw),
             score=score,
             seed=self.case.seed,
+            pool=pool(step, self.journal.state.steps),
+            recorded=recorded,
         )
 
     def _past(self, step: Step, count: int) -> list[Step]:

@@ -149,8 +149,11 @@ def method_line(method: Method) -> str:
     arms = [method.update, labels, method.evaluation] if method.sees_data else [method.update]
     chosen = {"validated": f"validated of {method.candidates}", "random": f"random of {method.candidates}"}
     others = {k: v for k, v in method.changed().items() if k not in ("update", "labels", "evaluation", "selection", "candidates")}
+    if method.engine == "gepa":  # which has one update and one selection
+        arms, others = ["GEPA", labels], {k: v for k, v in others.items() if k != "engine"}
     told = [name.replace("_", " ") + ("" if value is True else f" {setting_told(value)}") for name, value in others.items()]
-    return ", ".join([*arms, chosen.get(method.selection, method.selection), *told])
+    selection = [] if method.engine == "gepa" else [chosen.get(method.selection, method.selection)]
+    return ", ".join([*arms, *selection, *told])
 
 
 def setting_told(value: Any) -> str:

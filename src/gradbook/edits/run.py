@@ -301,8 +301,11 @@ def _select(selection: Selection, edit: Edit, step: Step) -> Selection:
     if not isinstance(edit, Replace) or edit.text not in indices:
         said = edit.text if isinstance(edit, Replace) else edit.kind
         raise EditError(f"a selection is one of {', '.join(sorted(indices))} (-1 is the old prompt), not {said!r}")
-    by_hand = int(edit.text)
-    return selection.model_copy(update={"chosen": by_hand, "kept": (by_hand,) if selection.kept else (), "reason": "chosen by hand"})
+    by_hand, found = int(edit.text), selection.acceptance
+    # the next step begins with what a person has chosen, whatever the front would have drawn
+    found = found and found.model_copy(update={"front": (), "next_from": None})
+    kept = (by_hand,) if selection.kept else ()
+    return selection.model_copy(update={"chosen": by_hand, "kept": kept, "acceptance": found, "reason": "chosen by hand"})
 
 
 def _words(field: str) -> str:

@@ -9,7 +9,7 @@ from gradbook.loop.table import stages_of
 from gradbook.loop.templates import Templates
 from gradbook.records import Record, Stage
 
-ONE_CANDIDATE = ("naive", "guard")
+ONE_CANDIDATE = ("naive", "guard", "pareto")
 PROMPT_ONLY = ("rewrite", "improve")
 _DATA_UPDATES = "update='three-stage' or 'one-step'"
 
@@ -39,12 +39,13 @@ class Method(Record):
         description="direct: the answer is set against the label. critic-binary, critic-score: a critic reads input and output, "
         "without the label, and says right or wrong, or 0 to 100; its prompt is optimised in steps of its own, by the labels.",
     )
-    selection: Literal["naive", "validated", "random", "guard"] = Field(
+    selection: Literal["naive", "validated", "random", "guard", "pareto"] = Field(
         default="validated",
         description="naive: take the one candidate. validated: the best on the validation split, the old prompt included. random: any "
-        "of the candidates, unseen. guard: one candidate, kept only where it is better than the old prompt.",
+        "of the candidates, unseen. guard: one candidate, kept only where it is better than the old prompt. pareto, GEPA's own: one "
+        "candidate, accepted where its scores on the batch add up to more; the next prompt is drawn from the validation split's front.",
     )
-    candidates: int = Field(default=3, ge=1, le=5, description="Rewrites a step, 1 to 5; naive and guard make one.")
+    candidates: int = Field(default=3, ge=1, le=5, description="Rewrites a step, 1 to 5; naive, guard and pareto make one.")
     validation_labels: Literal["correct", "wrong"] = Field(
         default="correct",
         description="The labels that the selection counts by on the validation split; scores that are shown use the true ones.",
@@ -68,7 +69,8 @@ class Method(Record):
     engine: Literal["native", "textgrad", "gepa"] = Field(
         default="native",
         description="Whose code runs the stages: gradbook's own; textgrad: the library's forward, loss, backward and optimiser with its "
-        "own meta-prompts; gepa: the library's reflection and proposer. Batches, labels, selection and scores are gradbook's in each. "
+        "own meta-prompts; gepa: the library's reflection, acceptance and Pareto front, with update one-step and selection pareto. "
+        "Batches, labels and scores are gradbook's in each. "
         "The libraries come with gradbook[textgrad] and gradbook[gepa].",
     )
     constraints: tuple[str, ...] = Field(
@@ -113,7 +115,7 @@ class Method(Record):
     @property
     def validates(self) -> bool:
         """Whether the selection scores prompts on the validation split."""
-        return self.selection in ("validated", "guard")
+        return self.selection in ("validated", "guard", "pareto")
 
     def changed(self) -> dict[str, Any]:
         """The settings that are not the default, without the templates."""
@@ -131,6 +133,8 @@ class Method(Record):
             "rewrite": ["paraphrase"],
             "improve": ["improve"],
         }
+        if self.engine == "gepa":
+            return tuple(evaluation)
         more = ["rewrite_momentum"] * bool(self.momentum) + ["paraphrase"] * bool(self.paraphrases)
         return tuple(evaluation * self.sees_data + rewrites[self.update] + more)
 
@@ -150,7 +154,9 @@ class Method(Record):
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """What is left out depends on the rest: prompt-only updates show no labels, naive and guard make one candidate."""
+        """What is left out depends on the rest: prompt-only updates show no labels, some selections have one candidate, GEPA one way."""
+        if settings.get("engine") == "gepa":
+            settings = {"update": "one-step", "selection": "pareto", **settings}
         update, labels = settings.get("update"), settings.get("labels", "none")
         if update in PROMPT_ONLY and labels != "none":
             nothing = f"update={update!r} sees no data, so labels={labels!r} would change nothing"
@@ -173,6 +179,7 @@ def _refusals(m: Method) -> list[tuple[bool, str]]:
     critiques = f"needs prompt critiques, and update={m.update!r} makes none: take update='three-stage'"
     evaluation, validated = f"evaluation={m.evaluation!r}", "set selection='validated'"
     return [
+        *_of_gepa(m),
         (blind and m.critic, f"update={m.update!r} sees no data, so there is nothing for {evaluation}: take {_DATA_UPDATES}"),
         (m.critic and m.labels == "none", f"labels='none' is no evaluation at all, and {evaluation} is one: take evaluation='direct'"),
         (one and m.candidates > 1, f"{m.selection} selection takes the one candidate there is: set candidates=1, or selection='validated'"),
@@ -218,6 +225,21 @@ def _of_engines(m: Method) -> list[tuple[bool, str]]:
             (name in changed, f"{why}, so it has no {name}={getattr(m, name)!r}: leave {name} out, or take engine='native'")
             for name, why in lacking.items()
         ),
+    ]
+
+
+def _of_gepa(m: Method) -> list[tuple[bool, str]]:
+    """What GEPA has not; it has a selection that nobody else has."""
+    gepa, ours = m.engine == "gepa", "leave it out, or take engine='native'"
+    others = ("validation_labels", "errors_only", "critiques", "apart", "paraphrases", "beam", "momentum", "add_only")
+    changed = [f"{name}={value!r}" for name in others if (value := getattr(m, name)) != Method.model_fields[name].default]
+    return [
+        (not gepa and m.selection == "pareto", "selection='pareto' is GEPA's acceptance and its front: take engine='gepa' with it"),
+        (gepa and m.update != "one-step", f"GEPA reflects on outputs and feedback in one step, not update={m.update!r}: {ours}"),
+        (gepa and m.selection != "pareto", f"GEPA accepts by the batch and keeps a Pareto front, not selection={m.selection!r}: {ours}"),
+        (gepa and m.critic, f"GEPA's scores are those of the task, not evaluation={m.evaluation!r}: {ours}"),
+        (gepa and m.candidates > 1, f"GEPA reflects once on a batch, not candidates={m.candidates}: {ours}"),
+        (gepa and bool(changed), f"{' and '.join(changed)}: GEPA has no such setting: {ours}"),
     ]
 
 

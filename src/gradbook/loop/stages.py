@@ -41,7 +41,8 @@ class Context:
     those that a critic's step begins with, by example: those which the step before it recorded. `origin` is the step
     it was branched off, `past` are those before it whose critiques momentum shows, the oldest first. `score(prompt)` gives the
     prompt's score on the validation split, from the record where there is one, and the task that the split's examples are of.
-    `seed` is the case's.
+    `seed` is the case's. `pool` are the candidates that a run of GEPA had before, the step that ends with each and its text, `recorded`
+    gives a prompt's score on the validation split where it is on record.
     """
 
     task: Subject
@@ -53,6 +54,8 @@ class Context:
     ask: Ask
     score: Callable[[str], Awaitable[tuple[Score, Subject]]]
     seed: int = 0
+    pool: tuple[tuple[int, str], ...] = ()
+    recorded: Callable[[str], Score | None] = lambda prompt: None
 
     def examples(self, step: Step) -> list[Example]:
         """The examples of the step's batch, in order."""

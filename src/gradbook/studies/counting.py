@@ -27,7 +27,8 @@ def step_calls(method: Method, task: Task, depth: int = 1) -> Calls:
     scored = len(task.validation) if method.validates else 0
     made = Calls({"output_critique": critiques, "prompt_critique": critiques, "rewrite": candidates})
     members = method.beam if depth > 1 else 1
-    step = Calls({"predict": batch + candidates * scored, "evaluate": batch if method.critic else 0}) + made
+    accepting = batch if method.selection == "pareto" else 0
+    step = Calls({"predict": batch + accepting + candidates * scored, "evaluate": batch if method.critic else 0}) + made
     found = times(step, members)
     found["predict"] += scored if depth == 1 else 0
     if method.critic:  # its verdicts on the batch are there; what it is scored by are the outputs of the prompt just chosen

@@ -284,8 +284,10 @@ def line(case: Recording) -> list[Step]:
 
 
 def best_of_beam(case: Recording) -> Step:
-    """The step whose prompt a trial ends with: the last one, or the best of the last beam."""
+    """The step whose prompt a trial ends with: the last one, the best of the last beam, or with a Pareto front the best on validation."""
     last = line(case)[-1]
+    if last.after is not None:
+        return case.best()
     fellows = [case[id] for id in (*last.fellows, last.id)]
     return max(fellows, key=lambda step: step.select.scores.get(str(step.select.chosen), 0.0) if step.select else 0.0)
 

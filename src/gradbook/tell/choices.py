@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gradbook.records import Candidate, Selection, Step, sha256
+from gradbook.records import Acceptance, Candidate, Selection, Step, sha256
 from gradbook.tell.names import Changes
 from gradbook.tell.views import ChoicesView, ChoiceView, Mark, Place, RecordView
-from gradbook.tell.words import NOTHING, candidate_name, difference, ranges
+from gradbook.tell.words import NOTHING, candidate_name, difference, of_steps, ranges
 
 if TYPE_CHECKING:
     from gradbook.recording import Recording
@@ -27,7 +27,7 @@ def choices(rec: "Recording", step: Step, changes: Changes, records: Sequence[Re
     old = ChoiceView(-1, candidate_name(-1), None, "", "", scores, _marks(rec, step, -1), seen, True, "")
     rows = (old, *(_row(rec, step, *each, columns) for each in zip(step.rewrite, records, strict=True)))
     change = changes.get(SELECTION)
-    reason = "" if select is None else f"Chosen: {candidate_name(select.chosen)}, {select.reason}."
+    reason = "" if select is None else f"Chosen: {candidate_name(select.chosen)}, {select.reason}.{_accepted(step, select)}"
     chosen = None if select is None else select.chosen
     return ChoicesView(tuple(columns), rows, chosen, reason, change, SELECTION if select else None, _kept(rec, step))
 
@@ -135,6 +135,32 @@ def _went_on(rec: "Recording", step: Step, select: Selection, index: int) -> lis
     """The steps that go on from a member of a beam."""
     prompt = step.candidate(index)
     return [other.id for other in rec if other.parent == step.id and other.origin is None and other.prompt == prompt]
+
+
+def _accepted(step: Step, select: Selection) -> str:
+    """What GEPA's acceptance went by, example by example, and where its run goes on."""
+    found = select.acceptance
+    return "" if found is None else _turned(step, found) + _drawn(step, found)
+
+
+def _turned(step: Step, found: Acceptance) -> str:
+    at = {name: position for position, name in enumerate(step.batch)}
+    pairs = list(zip(step.predict or (), found.answers, strict=False))
+    fixed = sorted({at[old.example] for old, new in pairs if new.correct and not old.correct})
+    broken = sorted({at[old.example] for old, new in pairs if old.correct and not new.correct})
+    turned = [f"puts {_examples(fixed)} of the batch right"] * bool(fixed) + [f"breaks {_examples(broken)}"] * bool(broken)
+    return f" The candidate {' and '.join(turned)}." if turned else ""
+
+
+def _examples(positions: list[int]) -> str:
+    return f"example{'s' * (len(positions) > 1)} {ranges(positions)}"
+
+
+def _drawn(step: Step, found: Acceptance) -> str:
+    if found.next_from is None:
+        return ""
+    which = "this prompt" if found.next_from == step.id else f"what step {found.next_from} ended with"
+    return f" The next step begins with {which}, drawn from the Pareto front of {of_steps(list(found.front))}."
 
 
 def _kept(rec: "Recording", step: Step) -> bool:

@@ -46,6 +46,11 @@ def _prompt_critique(step: Step, method: Method) -> list[str]:
 
 
 def _rewrite(step: Step, method: Method) -> list[str]:
+    if method.engine == "gepa":
+        return [
+            "GEPA’s own reflection reads the old prompt, and inputs, outputs and evaluations as they stand, and writes one candidate.",
+            _AGAINST,
+        ]
     lines = {
         "three-stage": [_from_critiques(method), _past(method)],
         "one-step": [
@@ -57,7 +62,10 @@ def _rewrite(step: Step, method: Method) -> list[str]:
     }[method.update]
     times = "" if method.paraphrases == 1 else f" {method.paraphrases} times"
     again = f"Each is then said in other words{times}." if method.paraphrases else ""
-    return [*lines, again, "Words struck and added are against the old prompt."]
+    return [*lines, again, _AGAINST]
+
+
+_AGAINST = "Words struck and added are against the old prompt."
 
 
 def _from_critiques(method: Method) -> str:
@@ -79,6 +87,8 @@ def _select(step: Step, method: Method) -> list[str]:
         "validated": "Validated: the best on the validation split is kept, the old prompt included, which wins a tie.",
         "random": "Random: any one of the candidates is taken, unseen.",
         "guard": "Guard: the one candidate is taken only where it is better than the old prompt on the validation split.",
+        "pareto": "GEPA accepts the candidate where its scores on the batch add up to more than the old prompt’s. It is then scored on "
+        "the whole validation split; the next step begins with a prompt that is drawn from the Pareto front there.",
     }[method.selection]
     critic = "A critic’s score is its agreement with the gold answers." if step.variable == "critic" and method.validates else ""
     wrong = "Here wrong labels count, on purpose; every other score uses the true ones." if method.validation_labels == "wrong" else ""

@@ -25,6 +25,8 @@ _ARMS: dict[tuple[str, str], str] = {
     ("selection", "random"): "**Random** selection takes any of the candidates, unseen.",
     ("selection", "validated"): "**Validated** selection takes the best on the validation split, the old prompt included.",
     ("selection", "guard"): "The **guard** keeps the one candidate only where it is better than the old prompt.",
+    ("engine", "gepa"): "The rewrite and the selection are **GEPA’s own**: its reflection on the batch, its acceptance by the sum of the "
+    "scores there, and its Pareto front of the validation split, from which the prompt that each step begins with is drawn.",
     ("validation_labels", "wrong"): "The selection counted by validation labels that are **wrong on purpose**. Scores of steps use the "
     "true ones.",
 }

@@ -43,7 +43,7 @@ def what(rec: "Recording", step: Step) -> str:
 
 def _arm(method: Method) -> str:
     engine = {"native": "", "textgrad": "TextGrad", "gepa": "GEPA"}[method.engine]
-    update = "" if method.update == "three-stage" else method.update
+    update = "" if method.update == "three-stage" or method.engine == "gepa" else method.update
     labels = {"correct": "", "wrong": "wrong labels", "none": "no labels" if method.sees_data else ""}[method.labels]
     return ", ".join(filter(None, [engine, update, labels])) or "step"
 

@@ -40,7 +40,8 @@ class RerunView:
 class TreeRow:
     """A step in the tree: `level` is its indentation from 0, `scores` stand on each split of the tree, None where it is not scored.
 
-    `tags` are what the tree can be filtered by: "edited", "noted", "best", "critic", "unfinished". `landmark`: worth seeing first.
+    `tags` are what the tree can be filtered by: "edited", "noted", "best", "critic", "front" (GEPA's Pareto front), "unfinished".
+    `landmark`: worth seeing first.
     `method` is the method's line where the case has several, `next` the stage that comes next in a step that is under way.
     """
 

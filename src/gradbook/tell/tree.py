@@ -31,10 +31,19 @@ def tree(rec: "Recording", splits: tuple[SplitName, ...] | None = None) -> TreeV
     lines = walk(rec)
     found = {step.id: {s: m for s in shown if (m := rec.metrics(step, s))} for _, step in lines}
     best = {split: _best([step for _, step in lines], found, split) for split in shown}
-    runs = reruns(rec, shown)
+    runs, on_front = reruns(rec, shown), front(rec)
     several = len({id(rec.method_of(step)) for _, step in lines if step.parent is not None}) > 1
-    rows = tuple(_row(rec, step, level, shown, found[step.id], best, runs.get(step.id, {}), several) for level, step in lines)
+    rows = tuple(
+        _row(rec, step, level, shown, found[step.id], best, runs.get(step.id, {}), several, step.id in on_front) for level, step in lines
+    )
     return TreeView(shown, rows, _caption(rec, rows, shown, len(rec) - len(lines)))
+
+
+def front(rec: "Recording") -> tuple[int, ...]:
+    """The steps on GEPA's Pareto front as it stands where a person is, or after the step before that where it is under way."""
+    at = rec.current if rec.current.select or rec.current.after is None else rec[rec.current.after]
+    found = at.select.acceptance if at.select else None
+    return found.front if found else ()
 
 
 def scored_splits(rec: "Recording") -> tuple[SplitName, ...]:
@@ -60,6 +69,7 @@ def _row(
     best: dict[SplitName, int | None],
     runs: dict[Stage | None, dict[SplitName, list[float]]],
     several: bool,
+    on_front: bool,
 ) -> TreeRow:
     scores = tuple(score(split, found[split], best[split] == step.id) if split in found else None for split in splits)
     marks = {
@@ -67,6 +77,7 @@ def _row(
         "noted": bool(rec.note(step).strip()),
         "best": any(each and each.best for each in scores),
         "critic": step.variable == "critic",
+        "front": on_front,
         "unfinished": not step.done,
     }
     tags = frozenset(name for name, holds in marks.items() if holds)
@@ -130,6 +141,7 @@ def _caption(rec: "Recording", rows: tuple[TreeRow, ...], splits: tuple[SplitNam
     tags = {tag for row in rows for tag in row.tags}
     signs = [f"% right on {' and '.join(splits)}"] if splits else []
     signs += ["⚖\u00a0of the critic: % that agree with the gold answers"] * ("critic" in tags)
+    signs += ["◆\u00a0on the Pareto front"] * ("front" in tags)
     signs += ["★\u00a0best", "✎\u00a0branch by an edit", "◌\u00a0under way", "¶\u00a0has a note"]
     shown, others = rec.shown_model(), ", ".join(dict.fromkeys(rec.other_models))
     told = [" · ".join(signs) + "."]

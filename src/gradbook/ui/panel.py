@@ -21,9 +21,16 @@ PRESETS: dict[str, Callable[..., Method] | None] = {
     "ProTeGi": presets.protegi,
     "momentum": presets.momentum,
     "TextGrad": presets.textgrad,
+    "GEPA": presets.gepa,
     "add-only": presets.add_only,
 }
-_FOLLOWS = (("update", PROMPT_ONLY, "labels", "none"), ("selection", ONE_CANDIDATE, "candidates", 1))
+_FOLLOWS = (
+    ("update", PROMPT_ONLY, "labels", "none"),
+    ("selection", ONE_CANDIDATE, "candidates", 1),
+    ("engine", ("gepa",), "update", "one-step"),
+    ("engine", ("gepa",), "selection", "pareto"),
+    ("engine", ("gepa",), "candidates", 1),
+)
 """Where the first setting takes one of these values, the second has only this one; it comes back when the first changes again."""
 
 
