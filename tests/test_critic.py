@@ -378,7 +378,7 @@ def test_the_noise_floor_of_a_critic_is_made_of_fresh_verdicts(tmp_path):
         return reply(messages, body)
 
     with Stub(reply=coin) as stub:
-        case = open_case(stub, tmp_path / "case", "critic-binary")
+        case = open_case(stub, tmp_path / "case", "critic-binary", selection="random")
         case.step(), case.step()
         strict = gb.edits.replace("candidate", candidate=0, text="Judge whether the answer is right. Be strict.")
         found = case.compare(case[1], case.perturb(2, strict), "validation", replicates=6)

@@ -224,6 +224,15 @@ def test_a_record_that_lies_is_told_or_read_and_never_a_raw_error(name: str, dat
     assert said == "" or str(scratch) in said or name in said or "step" in said, said
 
 
+def test_half_an_emoji_in_every_event_is_read_the_second_time_as_at_first(recorded: Path, scratch: Path, model: Any) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(recorded, scratch)
+    lines = [json.loads(line) for line in (scratch / "journal.jsonl").read_bytes().splitlines()]
+    half = b"".join(json.dumps(line | {"time": "half \ud83d"}).encode() + b"\n" for line in lines)
+    (scratch / "journal.jsonl").write_bytes(half)
+    assert b"\\ud83d" in half and use(scratch, model) == ""
+
+
 @pytest.mark.parametrize("odd", [..., None, {"x": 1}, [], "\x1b[31m", -0.5])
 def test_every_field_of_a_call_is_read_as_what_it_is_or_told_with_file_and_line(odd: Any, recorded: Path, scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)

@@ -58,7 +58,7 @@ class ScoreEntry:
     @property
     def score(self) -> Score:
         """The score with its answers, read back from its line."""
-        return EVENT.validate_json(self.load()).score
+        return EVENT.validate_python(json_line(self.load(), NAME, 0), strict=False).score  # as it was read at first
 
 
 class State:

@@ -80,7 +80,8 @@ class Ledger:
             offset = self._found.get(place[:3], {}).get((place, key))
             if offset is None or self._file is None:
                 return None
-            return Line.model_validate_json(self._file.line(offset)).call.model_copy(update={"cached": True})
+            line = json_line(self._file.line(offset), self.path, 0)  # as it was read at first
+            return Line.model_validate(line).call.model_copy(update={"cached": True})
 
     def settle(self) -> None:
         """Forget where the calls of work that is finished by now stand."""
