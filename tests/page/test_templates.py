@@ -87,7 +87,7 @@ class Bench:
         records = [record for stage in step.stages for record in stage.records]
         draft = type("Draft", (), {"kind": "replace", "named": None, "text": ATTACKS[3], "words": (views.Segment("added", ATTACKS[0]),)})
         self.drafts = {record.key: draft for record in records}
-        self.id, self.code, self.menu, self.begun, self.refused = "x", ATTACKS[2], "", "", ATTACKS[1]
+        self.id, self.menu, self.begun, self.foreseen = "x", "", "", (ATTACKS[2] if step.id % 2 else "", ATTACKS[1])
         self.why, self.locked, self.busy, self.measurable = ATTACKS[1], "", True, True
         self.stages = {stage.stage for stage in step.stages}
         self.rows = {example.id for example in step.examples}

@@ -16,7 +16,7 @@ def test_of_one_score_a_trial_it_is_students_interval_of_the_gaps():
     found, expected = optimism(CHOSEN, UNTOUCHED), ttest_rel(CHOSEN, UNTOUCHED)
     interval = expected.confidence_interval()
     assert (found.value, found.low, found.high, found.p) == pytest.approx((0.0575, interval.low, interval.high, expected.pvalue))
-    assert str(found).startswith("the split that chose flatters by +5.7 points (−0.3 to +11.8, 4 trials)") and not found.gain
+    assert str(found).startswith("the split that chose flatters by +5.8 points (−0.3 to +11.8, 4 trials)") and not found.gain
     assert optimism(np.add(CHOSEN, 3), UNTOUCHED, [3.0, 0.0]).value == pytest.approx(found.value)
 
 

@@ -206,9 +206,9 @@ def test_the_effect_of_a_critic_is_measured_on_the_same_outputs(bench):
     split = stepper.desk.split
     assert stepper.case.metrics(5, split).accuracy.value == stepper.case.metrics(4, split, variable="critic").accuracy.value
     assert "end with the same prompt" in text(stepper, "effect") and not enabled(stepper, "Judge: 5 draws each")
-    edit(stepper, "Candidate 0", "Judge whether the answer is right. Be strict.")
+    put(stepper, "Choose", "0")
     click(stepper, "Run as a branch")
-    assert stepper.case.current.id == 6 and stepper.desk.before == 4
+    assert stepper.case.current.id == 6 and stepper.desk.before == 5
     click(stepper, "Judge: 5 draws each")
     assert text(stepper, "effect").count("5 draws, fresh") == 2
     stepper.go(3)
