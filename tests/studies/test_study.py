@@ -440,7 +440,9 @@ def test_the_plan_says_what_the_study_then_costs(stub, tmp_path):
     for arm in arms:
         assert rows["tokens"][arm] == pytest.approx(tokens[arm], rel=0.35) and rows["cost"][arm] == pytest.approx(cost[arm], rel=0.35)
     after = study.plan()
-    assert after.left["calls"] == 0 and after.total == plan.total and list(after.rows["done"]) == [4, 4, 4]
+    assert after.left["calls"] == 0 and after.total["calls"] == plan.total["calls"] and list(after.rows["done"]) == [4, 4, 4]
+    for arm, told in after.rows.set_index("arm")["tokens"].items():
+        assert told == pytest.approx(tokens[arm], rel=0.2), "priced by what the trials came to"
     assert "calls at most" in str(plan) and "cost" in str(plan) and "minutes" in str(plan)
     assert plan._repr_html_().count("<tr>") == 4 and "are made once" in plan._repr_html_()
 
@@ -652,3 +654,16 @@ def test_ten_thousand_trials_give_their_tables_soon_and_in_little_memory(stub, t
     assert counts == [MANY, MANY * 2 * 170, MANY * 10] and least == pytest.approx(17 / 50)
     print(f"{MANY} trials: {seconds:.1f} s, {gigabytes:.2f} GB, {sum(map(len, lines)) / 1e6:.0f} MB on disk")
     assert seconds < SECONDS and gigabytes < GIGABYTES
+
+
+def test_what_trials_have_cost_prices_the_plan_and_nothing_is_run_dry(tmp_path):
+    with Stub(reply=reply) as stub:
+        study = make(tmp_path, stub.url, trials=2)
+        study.run()
+        asked = len(stub.requests)
+        plan = study.plan()
+        assert len(stub.requests) == asked and not (study.path / "dry-run").exists()
+        assert plan.left["calls"] == 0 and plan.rows["tokens"].gt(0).all()
+        more = make(tmp_path, stub.url, trials=2, arms={"improve": gb.Method(update="improve", selection="naive")})
+        more.plan()
+        assert len(stub.requests) > asked, "an arm of which no trial is done, with a stage of its own, is"

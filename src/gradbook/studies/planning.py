@@ -3,9 +3,10 @@
 import asyncio
 import dataclasses
 import functools
+import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from gradbook.recording import Recording
 from gradbook.records import Role, Stage, short_id
 from gradbook.studies.arms import Arm
 from gradbook.studies.counting import step_calls, trial_calls
-from gradbook.studies.design import Design, Place
+from gradbook.studies.design import Place
 from gradbook.studies.questions import outlooks
 from gradbook.tasks import Task
 
@@ -56,7 +57,8 @@ class StudyPlan:
             `detectable` at a power of 0.8, the power for `size`, and the trials an arm to show that, or equivalence where nothing is there.
         assumed: whether a spread was assumed, since no arm has two finished trials.
 
-    Tokens are those of first steps: a prompt that grows makes later ones larger. Calls are the most that there may be.
+    Tokens are those of trials that are done, or else of first steps: a prompt that grows makes later ones larger. Calls are the most that
+    there may be.
     """
 
     rows: pd.DataFrame
@@ -134,15 +136,16 @@ async def plan(study: "Study", at_once: int) -> StudyPlan:
     design, results = study.design, study.store.results()
     rows, shared = list[dict[str, Any]](), dict[str, float]()
     for task_name, model_name in ((t, m) for t in design.tasks for m in design.models):
-        task, models = design.tasks[task_name], study.models_of(model_name)
-        prices, parallel = await dry_run(study.path, design, task_name, model_name, models)
+        task, specs = design.tasks[task_name], design.models[model_name]
+        ended = first_of_each(p for p, result in results.items() if p[:2] == (task_name, model_name) and result.status == "done")
+        prices, parallel = await dry_run(study, task_name, model_name, ended)
         ours = {name: arm.trials or 0 for name, arm in design.arms.items()}
         for name, arm in design.arms.items():
             length, trials = trial_calls(arm, task), ours[name]
             done = sum((r := results.get(Place(task_name, model_name, name, n))) is not None and r.status == "done" for n in range(trials))
             priced = functools.partial(_priced, prices=prices, update=arm.method.update)
             one = priced(length.training + length.scoring + length.seed)
-            width = parallel or models["task"].concurrency
+            width = parallel or specs["task"].concurrency
             turns: Calls = Counter({stage: math.ceil(count / width) for stage, count in step_calls(arm.method, task, 2).items()})
             path = priced(times(turns, length.batches) + Calls({"predict": math.ceil(length.scoring.total() / width)}))["seconds"]
             minutes = max(one["seconds"] * trials / width, path * -(-trials // at_once)) / 60
@@ -151,10 +154,10 @@ async def plan(study: "Study", at_once: int) -> StudyPlan:
             rows.append(
                 cell | sums | {"minutes": minutes, "_work": one["seconds"] * trials / width / 60, "_path": path * trials / at_once / 60}
             )
-        if all(model.cache for model in models.values()):  # an arm has the scores of the seed prompt from the trial of another
+        if all(spec.cache for spec in specs.values()):  # an arm has the scores of the seed prompt from the trial of another
             again = sum(ours.values()) - max(ours.values())
             once = _priced(Calls({"predict": again * len(task.test)}), prices, "")
-            once["minutes"] = once["seconds"] / (parallel or models["task"].concurrency) / 60
+            once["minutes"] = once["seconds"] / (parallel or specs["task"].concurrency) / 60
             shared = {key: shared.get(key, 0.0) + (value or 0.0) for key, value in once.items()}
     frame = pd.DataFrame(rows)
     left = 1 - frame["done"] / frame["trials"]
@@ -186,27 +189,37 @@ def _priced(calls: Calls, prices: Mapping[str, Price], update: str) -> dict[str,
     }
 
 
-async def dry_run(
-    path: Path, design: Design, task_name: str, model_name: str, models: Mapping[Role, Model]
-) -> tuple[dict[str, Price], float | None]:
+def first_of_each(done: Iterable[Place]) -> list[Place]:
+    """The first trial of each arm."""
+    return [next(trials) for _, trials in itertools.groupby(sorted(done), key=lambda place: place.arm)]
+
+
+async def dry_run(study: "Study", task_name: str, model_name: str, done: Iterable[Place]) -> tuple[dict[str, Price], float | None]:
     """The mean calls of every stage that the arms need, and how many a local model answers at a time (None: as many as are asked).
 
-    They are the first steps of as few arms as have all stages, with a few validation examples, and are kept as ordinary cases in the
-    study's folder. Trial 0 makes the same calls, so it finds them in the cache.
+    They are of the trials that are `done`, and for stages of which none is, the first steps of as few arms as have them, with a few
+    validation examples. Those are kept as ordinary cases in the study's folder; trial 0 makes the same calls, and finds them in the cache.
     """
-    task = design.tasks[task_name]
+    path, design = study.path, study.design
+    task, embedded = design.tasks[task_name], design.models[model_name]["task"].kind == "embedded"
     few = replace(task, validation=task.validation[:_FEW], test=task.test[:1])
     lacking = {_kind(stage, arm.method.update) for arm in design.arms.values() for stage in _stages(arm, task)}
-    seen: list[Recording] = []
+    seen = [await asyncio.to_thread(Recording, path / design.folder(place), task) for place in done]
+    dry: list[Recording] = []
+    lacking -= {_kind(stage, design.arms[place.arm].method.update) for place in done for stage in _stages(design.arms[place.arm], task)}
     for arm in sorted(design.arms.values(), key=lambda arm: -len(_stages(arm, task))):
         kinds = {_kind(stage, arm.method.update) for stage in _stages(arm, task)}
         if not kinds & lacking:
             continue
-        folder = path / FOLDER / short_id(task_name, model_name, arm.method.model_dump())[:8]
+        folder = path / FOLDER / short_id(task_name, model_name, arm.method.model_dump(exclude_defaults=True))[:8]
+        models = await asyncio.to_thread(study.models_of, model_name)  # which may have to be fetched, and are not where nothing is lacking
         case = await _dry_step(folder, few, arm, design.seed_of(0), models)
-        seen.append(case)
+        dry.append(case)
         lacking -= kinds
-    return _means(seen), _parallel(seen) if models["task"].kind == "embedded" else None
+    results = study.store.results()
+    trials = sum(results[place].seconds for place in done) / study.at_once  # which ran beside each other
+    wall = trials or sum(case.seconds(step) for case in dry for step in case)
+    return _means([*seen, *dry]), _parallel(seen or dry, wall) if embedded else None
 
 
 def _stages(arm: Arm, task: Task) -> set[Stage]:
@@ -247,8 +260,8 @@ def _mean(calls: pd.DataFrame) -> Price:
     return Price(known["prompt_tokens"], known["completion_tokens"], None if pd.isna(cost) else float(cost), float(calls["seconds"].mean()))
 
 
-def _parallel(cases: list[Recording]) -> float:
+def _parallel(cases: list[Recording], wall: float) -> float:
     """How many calls were answered at a time, on the mean: where a machine computes them, asking for more at once makes each slower."""
     calls = pd.concat([case.calls() for case in cases])
-    wall = sum(case.seconds(step) for case in cases for step in case)
-    return max(1.0, float(calls["seconds"].sum()) / wall) if wall and calls["paid"].all() else float(SLOTS)
+    paid = float(calls["seconds"][calls["paid"]].sum())  # what was in the cache waited for nobody
+    return max(1.0, paid / wall) if wall and paid else float(SLOTS)
