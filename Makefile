@@ -43,7 +43,7 @@ test: lint ## lint, then run every test
 	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || [ $$? = 5 ] || status=1; \
 	exit $$status
 
-test-bridges: .venv/bridges.stamp ## run the tests that need TextGrad or GEPA, which it installs
+test-bridges: .venv/bridges.stamp ## run the tests that need TextGrad, GEPA or Dask, which it installs
 	$(BIN)/python -m pytest -m bridges $(PYTEST_ARGS)
 
 lint: .venv/test.stamp ## ruff, types and the direction of imports
@@ -73,8 +73,8 @@ clean: ## remove .venv and caches of this folder (weights stay in your user cach
 	@touch $@ .venv/lab.stamp
 
 .venv/bridges.stamp: .venv/test.stamp
-	@echo 'Installing TextGrad and GEPA into .venv (a minute or two)'
-	@$(PIP) --editable '.[test,bridges]'
+	@echo 'Installing TextGrad, GEPA and Dask into .venv (a few minutes)'
+	@$(PIP) --editable '.[test,bridges,dask]'
 	@touch $@
 
 .venv/python.stamp:

@@ -175,6 +175,7 @@ def test_a_study_killed_five_times_ends_as_if_it_never_was(stub, tmp_path, undis
     print(f"{kills} kills; {done} of {len(undisturbed)} trials were done at the last; {payments.lost.total()} calls were under way")
 
 
+@pytest.mark.bridges
 def test_dask_with_a_worker_killed_twice(stub, tmp_path, undisturbed, monkeypatch):
     distributed = pytest.importorskip("distributed", reason="no Dask: pip install gradbook[dask]")
     study, payments, killed = make(tmp_path, stub.url), Payments(tmp_path, stub), set[int]()
