@@ -58,7 +58,11 @@ class ScoreEntry:
     @property
     def score(self) -> Score:
         """The score with its answers, read back from its line."""
-        return EVENT.validate_python(json_line(self.load(), NAME, 0), strict=False).score  # as it was read at first
+        line = self.load()
+        try:
+            return EVENT.validate_json(line).score
+        except ValidationError:  # half an emoji, which was mended when the line was read at first
+            return EVENT.validate_python(json_line(line, NAME, 0), strict=False).score
 
 
 class State:

@@ -80,8 +80,12 @@ class Ledger:
             offset = self._found.get(place[:3], {}).get((place, key))
             if offset is None or self._file is None:
                 return None
-            line = json_line(self._file.line(offset), self.path, 0)  # as it was read at first
-            return Line.model_validate(line).call.model_copy(update={"cached": True})
+            line = self._file.line(offset)
+            try:
+                call = Line.model_validate_json(line).call
+            except ValidationError:  # half an emoji, which was mended when the line was read at first
+                call = Line.model_validate(json_line(line, self.path, 0)).call
+            return call.model_copy(update={"cached": True})
 
     def settle(self) -> None:
         """Forget where the calls of work that is finished by now stand."""
