@@ -16,6 +16,7 @@ import pandas as pd
 from gradbook import background
 from gradbook.case import Case
 from gradbook.costs import Calls, times
+from gradbook.journal import NAME
 from gradbook.models import Model
 from gradbook.models.embedded import SLOTS
 from gradbook.recording import Recording
@@ -28,6 +29,7 @@ from gradbook.tasks import Task
 
 if TYPE_CHECKING:
     from gradbook.studies.study import Study
+    from gradbook.studies.trial import Result
 
 FOLDER = "dry-run"
 _ANY = "any"
@@ -137,7 +139,7 @@ async def plan(study: "Study", at_once: int) -> StudyPlan:
     rows, shared = list[dict[str, Any]](), dict[str, float]()
     for task_name, model_name in ((t, m) for t in design.tasks for m in design.models):
         task, specs = design.tasks[task_name], design.models[model_name]
-        ended = first_of_each(p for p, result in results.items() if p[:2] == (task_name, model_name) and result.status == "done")
+        ended = first_of_each(p for p in results if p[:2] == (task_name, model_name) and _is_here(study, p, results[p]))
         prices, parallel = await dry_run(study, task_name, model_name, ended)
         ours = {name: arm.trials or 0 for name, arm in design.arms.items()}
         for name, arm in design.arms.items():
@@ -192,6 +194,11 @@ def _priced(calls: Calls, prices: Mapping[str, Price], update: str) -> dict[str,
 def first_of_each(done: Iterable[Place]) -> list[Place]:
     """The first trial of each arm."""
     return [next(trials) for _, trials in itertools.groupby(sorted(done), key=lambda place: place.arm)]
+
+
+def _is_here(study: "Study", place: Place, result: "Result") -> bool:
+    """Whether a trial is done and its case is there, which takes room and may have been left out."""
+    return result.status == "done" and (study.path / study.design.folder(place) / NAME).exists()
 
 
 async def dry_run(study: "Study", task_name: str, model_name: str, done: Iterable[Place]) -> tuple[dict[str, Price], float | None]:
