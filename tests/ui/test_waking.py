@@ -58,6 +58,14 @@ def test_what_an_endpoint_recorded_says_the_line_of_python(stepper, tmp_path, mo
     assert 'To perturb it: gb.Case("case", model=gb.connect("small"))' in text(unopened, "head")
 
 
+def test_a_copy_of_a_trial_is_called_by_its_arm(here, monkeypatch):
+    monkeypatch.setattr(waking, "connect", lambda name, **_: gb.connect("small", base_url="http://127.0.0.1:1/v1", api_key="k"))
+    (here / "study" / "wrong-labels-0818f8d3").mkdir(parents=True)
+    shutil.move(here / "first_step", here / "study" / "wrong-labels-0818f8d3" / "0")
+    case, said = waking.woken(gb.Recording(here / "study" / "wrong-labels-0818f8d3" / "0"))
+    assert case.path == here / "cases" / "wrong-labels-0818f8d3-0" and "cases/wrong-labels-0818f8d3-0" in said
+
+
 def test_a_case_without_anything_on_record_says_nothing(tmp_path):
     gb.Case(tmp_path / "case", task=small_task()).close()
     assert waking.wake(gb.Recording(tmp_path / "case")) is None

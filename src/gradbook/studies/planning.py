@@ -139,7 +139,8 @@ async def plan(study: "Study", at_once: int) -> StudyPlan:
     rows, shared = list[dict[str, Any]](), dict[str, float]()
     for task_name, model_name in ((t, m) for t in design.tasks for m in design.models):
         task, specs = design.tasks[task_name], design.models[model_name]
-        ended = first_of_each(p for p in results if p[:2] == (task_name, model_name) and _is_here(study, p, results[p]))
+        here = (p for p in results if p[:2] == (task_name, model_name) and _is_here(study, p, results[p]))
+        ended = {place: results[place] for place in first_of_each(here)}
         prices, parallel = await dry_run(study, task_name, model_name, ended)
         ours = {name: arm.trials or 0 for name, arm in design.arms.items()}
         for name, arm in design.arms.items():
@@ -201,7 +202,7 @@ def _is_here(study: "Study", place: Place, result: "Result") -> bool:
     return result.status == "done" and (study.path / study.design.folder(place) / NAME).exists()
 
 
-async def dry_run(study: "Study", task_name: str, model_name: str, done: Iterable[Place]) -> tuple[dict[str, Price], float | None]:
+async def dry_run(study: "Study", task_name: str, model_name: str, done: Mapping[Place, "Result"]) -> tuple[dict[str, Price], float | None]:
     """The mean calls of every stage that the arms need, and how many a local model answers at a time (None: as many as are asked).
 
     They are of the trials that are `done`, and for stages of which none is, the first steps of as few arms as have them, with a few
@@ -223,8 +224,7 @@ async def dry_run(study: "Study", task_name: str, model_name: str, done: Iterabl
         case = await _dry_step(folder, few, arm, design.seed_of(0), models)
         dry.append(case)
         lacking -= kinds
-    results = study.store.results()
-    trials = sum(results[place].seconds for place in done) / study.at_once  # which ran beside each other
+    trials = sum(result.seconds for result in done.values()) / study.at_once  # which ran beside each other
     wall = trials or sum(case.seconds(step) for case in dry for step in case)
     return _means([*seen, *dry]), _parallel(seen or dry, wall) if embedded else None
 

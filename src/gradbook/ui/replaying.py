@@ -7,7 +7,7 @@ from pathlib import Path
 from gradbook.files import Folder
 from gradbook.recording import Recording
 from gradbook.ui.stepper import Stepper
-from gradbook.ui.waking import cases
+from gradbook.ui.waking import cases, plain_name
 
 
 def replay(case: Recording) -> Path:
@@ -16,7 +16,7 @@ def replay(case: Recording) -> Path:
     Raises:
         CaseError: it cannot be written.
     """
-    path = cases() / f"replay_{case.path.name}.ipynb"
+    path = cases() / f"replay_{plain_name(case)}.ipynb"
     folder = Folder(path.parent)
     folder.make()
     if folder.has(path.name):

@@ -88,8 +88,14 @@ def _roles(case: Recording) -> dict[Role, dict[str, Any]]:
 def _free(case: Recording) -> Path:
     """A folder for the copy that is not there yet."""
     folder = cases()
-    names = (case.path.name if n == 1 else f"{case.path.name}-{n}" for n in range(1, 10_000))
+    name = plain_name(case)
+    names = (name if n == 1 else f"{name}-{n}" for n in range(1, 10_000))
     return next(folder / name for name in names if not (folder / name).exists())
+
+
+def plain_name(case: Recording) -> str:
+    """What a case is called elsewhere: its folder, and for a trial of a study, which is a number, its arm before it."""
+    return f"{case.path.parent.name}-{case.path.name}" if case.path.name.isdecimal() else case.path.name
 
 
 def cases() -> Path:
