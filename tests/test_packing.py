@@ -149,6 +149,19 @@ def test_what_says_less_than_it_holds_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["lies.zip"]
 
 
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(bent=st.lists(st.tuples(st.integers(0, 10_000), st.sampled_from([0, 1, 127, 128, 255])), min_size=1, max_size=4))
+def test_a_file_that_is_bent_anywhere_is_refused_in_a_sentence_or_unpacked(tmp_path, bent):
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    whole = bytearray(written(tmp_path / "bent.zip", ("cäse/journal.jsonl", b"{}\n"), ("cäse/case.toml", b"a = 1\n")).read_bytes())
+    for place, byte in bent:
+        whole[place % len(whole)] = byte
+    (tmp_path / "bent.zip").write_bytes(whole)
+    with pytest.raises(gb.GradbookError, match=r"bent\.zip"):
+        gb.unpack(tmp_path / "bent.zip", tmp_path / "out", most=1 << 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["bent.zip"]
+
+
 @pytest.mark.parametrize("cut", [0, 10, 0.5, 0.99])
 def test_a_file_that_is_cut_or_no_zip_is_refused_in_a_sentence(tmp_path, cut):
     whole = gb.pack(RECORDED, tmp_path / "whole.zip").read_bytes()

@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ _DEEPEST = 3  # folders below the first: trials/ARM/TRIAL
 _MEMBERS = 500_000
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same case makes the same file
 _CHUNK = 1 << 20
+# what zipfile raises of a file that a stranger bent: names that are no UTF-8, offsets beyond it, members that want a password
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError, RuntimeError)
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -104,7 +107,7 @@ def unpack(file: str | Path, into: str | Path | None = None, *, most: int = MOST
                 shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise PackError(str(explain(error, error.filename or source))) from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+    except _DAMAGE as error:
         raise PackError(f"{source} is no packed case, or was damaged on its way ({str(error)[:120]}); ask for it again") from None
     return target
 
@@ -142,7 +145,7 @@ def _put(file: zipfile.ZipFile, folder: Folder, name: str, place: PurePosixPath)
 
 def _checked(packed: zipfile.ZipFile, source: Path, most: int) -> dict[zipfile.ZipInfo, PurePosixPath]:
     """Where each file goes, once nothing in the list of them is other than it should be."""
-    members = [member for member in packed.infolist() if not member.is_dir()]
+    members = [member for member in packed.infolist() if not member.filename.endswith("/")]
     if not members or len(members) > _MEMBERS:
         raise PackError(f"{source} holds {len(members):,} files, and a packed case holds 1 to {_MEMBERS:,}")
     places = {member: _place(member, source) for member in members}

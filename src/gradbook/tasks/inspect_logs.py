@@ -5,6 +5,7 @@ a zip, unless it is packed with zstandard, as Inspect packs since 2026. Nothing 
 """
 
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -149,7 +150,7 @@ def _bounded(data: bytes, name: str) -> None:
     """Refuse a zip that is none, holds more than is read, or is locked, by what it says of itself; more than it says is never read."""
     try:
         members = zipfile.ZipFile(BytesIO(data)).infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as error:
         raise TaskError(f"{name} is no .eval log, which is a zip ({whole(str(error))}); give a file that Inspect wrote.") from None
     unpacked = sum(member.file_size for member in members)
     if len(members) > MOST_MEMBERS or unpacked > MOST_UNPACKED:
@@ -195,7 +196,7 @@ def _unzipped(data: bytes, name: str) -> tuple[dict[str, Any], list[Any]]:
             return _json(packed.read(members[head]), f"{name}, {head}"), [
                 _json(packed.read(members[each]), f"{name}, {each}") for each in wanted
             ]
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, RuntimeError, OSError, EOFError) as error:
             raise TaskError(f"{name} is damaged ({whole(str(error))[:120]}); restore it from a copy.") from None
 
 
