@@ -31,6 +31,10 @@ class CaseError(GradbookError):
     """A case folder cannot be read or written: not a case, damaged, open in another kernel, already running."""
 
 
+class ChangedError(CaseError):
+    """A line of a case that was read before no longer says what it said: another hand changed the file while the case was open."""
+
+
 class EditError(GradbookError):
     """An edit does not fit the step: no such stage, example or candidate, or nothing changed."""
 

@@ -34,7 +34,7 @@ from gradbook.events import (
 )
 from gradbook.files import MOST_LINE, Folder, Lines
 from gradbook.migrations import SCHEMA, upgrade
-from gradbook.parse import damaged, json_line
+from gradbook.parse import damaged, json_line, read_again
 from gradbook.records import STAGES, Example, Role, SplitName, Stage, Step, Variable, sha256
 from gradbook.scores import Question, Score
 
@@ -58,11 +58,7 @@ class ScoreEntry:
     @property
     def score(self) -> Score:
         """The score with its answers, read back from its line."""
-        line = self.load()
-        try:
-            return EVENT.validate_json(line).score
-        except ValidationError:  # half an emoji, which was mended when the line was read at first
-            return EVENT.validate_python(json_line(line, NAME, 0), strict=False).score
+        return read_again(EVENT, self.load(), NAME).score
 
 
 class State:

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from gradbook.files import Folder, Lines
-from gradbook.parse import damaged, json_line
+from gradbook.parse import damaged, json_line, read_again
 from gradbook.records import Call, Record, Role, SplitName, Stage
 from gradbook.scores import Spent
 
@@ -38,6 +38,9 @@ class Line(Record):
         """The key stands beside its call; schema 1 told of the call whether it was `cached` in place of whether it was paid."""
         call = data.get("call") if isinstance(data, dict) else None
         return {"paid": not call.get("cached")} | data | {"call": call | {"key": data.get("key")}} if isinstance(call, dict) else data
+
+
+LINE = TypeAdapter(Line)
 
 
 class Ledger:
@@ -80,11 +83,7 @@ class Ledger:
             offset = self._found.get(place[:3], {}).get((place, key))
             if offset is None or self._file is None:
                 return None
-            line = self._file.line(offset)
-            try:
-                call = Line.model_validate_json(line).call
-            except ValidationError:  # half an emoji, which was mended when the line was read at first
-                call = Line.model_validate(json_line(line, self.path, 0)).call
+            call = read_again(LINE, self._file.line(offset), self.path).call
             return call.model_copy(update={"cached": True})
 
     def settle(self) -> None:

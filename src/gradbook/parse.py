@@ -4,12 +4,14 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from gradbook.errors import CaseError
+from gradbook.errors import CaseError, ChangedError
+
+T = TypeVar("T")
 
 # tomllib takes time in the square of the parts of a dotted key, which stands where a line, a table or a pair begins
 _DOTTED = re.compile(r"""(?:^|[\[{,])[ \t]*+(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""", re.ASCII | re.MULTILINE)
@@ -33,6 +35,22 @@ def json_line(data: bytes, path: Path | str, number: int) -> Any:
     except (ValueError, RecursionError) as error:
         why = str(error)[:120].replace("at line 1 column", "at column")
         raise CaseError(f"{path}, line {number}, is damaged ({why}); restore the file from a copy") from None
+
+
+def read_again(kind: TypeAdapter[T], data: bytes, path: Path | str) -> T:
+    """One line of JSON that was read before; halves of emoji, which are rare, cost a second reading.
+
+    Raises:
+        ChangedError: it cannot be read any more.
+    """
+    try:
+        return kind.validate_json(data)
+    except ValidationError:
+        pass
+    try:
+        return kind.validate_python(json_line(data, path, 0), strict=False)
+    except (CaseError, ValidationError):
+        raise ChangedError(f"{path} was changed by another hand while the case was open; restore the file from a copy") from None
 
 
 def damaged(error: ValidationError, path: Path | str, number: int) -> CaseError:

@@ -528,7 +528,11 @@ def test_a_region_that_cannot_be_drawn_says_why_and_the_others_are(bench):
     journal.write_bytes(journal.read_bytes().replace(b'"answer"', b'"ans"  ,'))  # somebody else's hand, while it is open
     stepper.go(0)
     stepper.go(1)
-    assert "cannot be shown" in alert(stepper, "effect") and stepper.shown == 1 and "Prompt critique" in text(stepper, "step")
+    assert (
+        "journal.jsonl was changed by another hand" in alert(stepper, "effect")
+        and stepper.shown == 1
+        and "Prompt critique" in text(stepper, "step")
+    )
 
 
 def test_export_says_where_it_went(stepper):

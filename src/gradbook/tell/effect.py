@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gradbook.errors import CaseError
+from gradbook.errors import CaseError, ChangedError
 from gradbook.metrics import UNPARSED, Metrics
 from gradbook.records import SplitName, Stage, Step
 from gradbook.tell import names
@@ -43,6 +43,8 @@ def effect(rec: "Recording", before: int | None, after: int, split: SplitName, a
         return EffectView(**told | _alone(rec, at, split))
     try:
         found = rec.comparison(before, after, split, across_models=across_models)
+    except ChangedError:
+        raise
     except CaseError as error:  # the two were made by different models, or are not done
         return EffectView(**told | {"verdict": str(error)})
     if found is None:
