@@ -21,13 +21,14 @@ from gradbook.studies import Study, audit
 from gradbook.tasks import Task
 
 if TYPE_CHECKING:
-    from gradbook.ui import Stepper, StudyBook
+    from gradbook.ui import Forecast, Stepper, StudyBook
 
 __version__ = "0.1.0"
 __all__ = [
     "Budget",
     "Case",
     "Effect",
+    "Forecast",
     "GradbookError",
     "Method",
     "Model",
@@ -53,7 +54,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Stepper", "StudyBook"):  # widgets and plots take a second to import, which a script need not wait for
+    if name in ("Forecast", "Stepper", "StudyBook"):  # widgets and plots take a second to import, which a script need not wait for
         from gradbook import ui
 
         return getattr(ui, name)

@@ -116,9 +116,7 @@ class StudyBook(ipywidgets.VBox):
     def __repr__(self) -> str:
         return f"StudyBook({self.study!r})"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The verdicts to be pressed, and for where no kernel runs, as they were."""
         bundle = super()._repr_mimebundle_(**kwargs)
-        if isinstance(bundle, tuple):
-            return bundle[0] | {"text/html": str(page.study(self.study))}, bundle[1]
         return None if bundle is None else bundle | {"text/html": str(page.study(self.study))}
