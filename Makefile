@@ -3,19 +3,13 @@
 
 NOTEBOOK    ?= notebooks/00_start_here.ipynb
 LAB_ARGS    ?=# passed on to JupyterLab, e.g. LAB_ARGS="--no-browser --port=8890"
-MODEL       ?=# weights for `make lab`: empty for the default, a name from `gradbook models`, or none
+MODEL       ?=# weights for `make lab`: empty for what gb.connect() takes, a name from `gradbook models`, or none
 PYTEST_ARGS ?=# passed on to pytest, e.g. PYTEST_ARGS="-k journal -x"
 PYTHON      ?=# the Python to build .venv with; found when empty
 
 BIN     := .venv/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
-
-# Whoever names an endpoint of theirs needs no weights, unless they ask for some.
-FETCH := if [ '$(MODEL)' = none ]; then echo 'No model is fetched (MODEL=none).'; \
-  elif [ -z '$(MODEL)' ] && [ -n "$$OPENAI_BASE_URL$$OPENAI_API_KEY" ]; then \
-    echo 'No weights are fetched: OPENAI_BASE_URL or OPENAI_API_KEY names a model. To fetch some all the same: make model MODEL=name'; \
-  else $(BIN)/gradbook models get $(MODEL); fi
 
 export PIP_NO_INPUT := 1
 
@@ -28,13 +22,10 @@ help: ## say what there is
 	@echo 'Settings: MODEL=$(MODEL) NOTEBOOK=$(NOTEBOOK) LAB_ARGS=$(LAB_ARGS) PYTEST_ARGS=$(PYTEST_ARGS) PYTHON=$(PYTHON)'
 
 lab: .venv/lab.stamp ## open JupyterLab at the first notebook, with a model ready
-	@{ $(FETCH); } || printf '%s\n' \
-	  'No model could be fetched. JupyterLab opens all the same, and every recorded case can be read and replayed.' \
-	  'To have a model later: run `make model`, or set OPENAI_BASE_URL, OPENAI_API_KEY and GRADBOOK_MODEL for one of yours.'
-	$(BIN)/gradbook lab $(NOTEBOOK) $(AS_ROOT) $(LAB_ARGS)
+	$(BIN)/gradbook lab --model '$(MODEL)' $(NOTEBOOK) $(AS_ROOT) $(LAB_ARGS)
 
-model: .venv/lab.stamp ## fetch the weights of the embedded model (MODEL=name, MODEL=none)
-	@$(FETCH)
+model: .venv/lab.stamp ## fetch the weights of the embedded model (MODEL=name)
+	$(BIN)/gradbook models get $(MODEL)
 
 # Most tests wait more than they work, so they run on all cores; what measures time or fills the machine runs after them, one by one.
 test: lint ## lint, then run every test

@@ -1,14 +1,17 @@
 """The command line."""
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 
 from gradbook import cli
 from gradbook.cli import main
+from gradbook.errors import ModelError
 
 RECORDED = Path(__file__).resolve().parent.parent / "casestudies" / "first_step"
 
@@ -76,6 +79,56 @@ def test_a_folder_that_is_no_case_is_refused_and_left_as_it_was(capsys, tmp_path
 def test_lab_names_a_notebook_that_is_missing(capsys, tmp_path):
     assert main(["lab", str(tmp_path / "none.ipynb")]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """The commands that would have been run, in an empty folder where nothing names a model and nothing can be fetched."""
+    commands: list[list[str]] = []
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setenv("GRADBOOK_WEIGHTS", str(tmp_path / "weights"))
+    for name in ("GRADBOOK_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cli.subprocess, "call", lambda command: commands.append(command) or 0)
+    return commands
+
+
+def test_lab_in_an_empty_folder_lays_out_what_comes_with_gradbook(asked, capsys):
+    assert main(["lab", "--model", "none", "--no-browser"]) == 0
+    assert asked[0][-2:] == ["notebooks/00_start_here.ipynb", "--no-browser"] and "The notebooks are in" in capsys.readouterr().out
+    for notebook in Path("notebooks").glob("*.ipynb"):
+        for name in re.findall(r"\.\./casestudies/(\w+)", notebook.read_text()):
+            assert Path("casestudies", name, "README.md").exists(), f"{notebook} reads {name}"
+    Path("notebooks", "mine.txt").write_text("mine")
+    assert main(["lab", "--model", "none"]) == 0 and Path("notebooks", "mine.txt").read_text() == "mine"
+    assert main(["casebook"]) == 1 and "nothing in it is touched" in capsys.readouterr().err
+    assert main(["casebook", "elsewhere"]) == 0 and Path("elsewhere", "notebooks", "00_start_here.ipynb").exists()
+
+
+def test_lab_leaves_a_folder_with_something_in_it_alone(asked):
+    Path("thesis.txt").write_text("mine")
+    assert main(["lab", "--model", "none"]) == 0 and [path.name for path in Path().iterdir()] == ["thesis.txt"]
+
+
+def test_lab_opens_where_no_weights_can_be_had_and_says_what_to_do(asked, capsys, monkeypatch):
+    def fail(name):
+        raise ModelError(f"{name} cannot be fetched")
+
+    monkeypatch.setattr("gradbook.models.weights.fetch", fail)
+    Path("thesis.txt").write_text("mine")
+    assert main(["lab"]) == 0 and len(asked) == 1
+    said = capsys.readouterr()
+    assert "1,117 MB" in said.out and "cannot be fetched" in said.err and "every recorded case can be read" in said.err
+    for names in ({"OPENAI_BASE_URL": "http://mine/v1"}, {"OPENAI_API_KEY": "k"}, {"GRADBOOK_MODEL": "gpt-9"}):
+        with monkeypatch.context() as here:
+            for name, value in names.items():
+                here.setenv(name, value)
+            assert main(["lab"]) == 0 and capsys.readouterr().err == "", f"{names} names a model, so no weights are fetched"
+    with monkeypatch.context() as here:
+        here.setenv("GRADBOOK_MODEL", "smollm2-135m")
+        assert main(["lab"]) == 0 and "smollm2-135m cannot be fetched" in capsys.readouterr().err
+    assert main(["lab", "--model", "gpt-9"]) == 1 and "gradbook models" in capsys.readouterr().err
 
 
 def test_the_recorded_case_is_not_changed_by_reading_it(tmp_path):

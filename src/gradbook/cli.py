@@ -1,6 +1,7 @@
-"""The command line: gradbook lab | models | replay | export | study | pack | unpack."""
+"""The command line: gradbook lab | casebook | models | replay | export | study | pack | unpack."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,9 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gradbook", description="Take textual gradients apart by hand.")
     commands = parser.add_subparsers(dest="command", required=True)
-    lab = commands.add_parser("lab", help="open JupyterLab at the start notebook, or at another one")
+    lab = commands.add_parser(
+        "lab", help="open JupyterLab at the start notebook, with a model ready; in an empty folder, lay the casebook out first"
+    )
     lab.add_argument("notebook", nargs="?", type=Path, help=f"a notebook; by default {START} where it exists")
+    lab.add_argument("--model", default="", help="weights to fetch where they are missing; by default what gb.connect() takes; none")
     lab.set_defaults(run=_lab)
+    casebook = commands.add_parser("casebook", help="copy the notebooks and recorded cases that come with gradbook to a folder")
+    casebook.add_argument("folder", nargs="?", type=Path, default=Path(), help="by default the working folder")
+    casebook.set_defaults(run=_casebook)
     models = commands.add_parser("models", help="list the embedded models, or fetch one")
     models.add_argument("action", nargs="?", choices=["get"], help="get: fetch and check the weights")
     models.add_argument("name", nargs="?", help="by default the default model")
@@ -66,9 +73,45 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lab(options: argparse.Namespace, rest: list[str]) -> int:
-    notebook = options.notebook or (START if START.exists() else None)
-    if notebook is not None and not notebook.exists():
-        raise GradbookError(f"{notebook} does not exist; name a notebook that does, or leave it out")
+    if options.notebook is None and not any(not entry.name.startswith(".") for entry in Path.cwd().iterdir()):
+        _casebook(argparse.Namespace(folder=Path()), [])
+    if options.notebook is not None and not options.notebook.exists():
+        raise GradbookError(f"{options.notebook} does not exist; name a notebook that does, or leave it out")
+    _make_ready(options.model)
+    return _open(options.notebook or (START if START.exists() else None), rest)
+
+
+def _casebook(options: argparse.Namespace, _rest: list[str]) -> None:
+    from gradbook.casebook import lay_out
+
+    notebooks, cases = lay_out(options.folder)
+    print(f"The notebooks are in {notebooks}, the cases that they read in {cases}.", flush=True)
+
+
+def _make_ready(name: str) -> None:
+    """Fetch the weights that `gb.connect()` would take; whoever names an endpoint of theirs needs none, unless they ask for some."""
+    from gradbook.models import registry, weights
+
+    asked = (
+        name or os.environ.get("GRADBOOK_MODEL") or ("" if os.environ.keys() & {"OPENAI_BASE_URL", "OPENAI_API_KEY"} else registry.DEFAULT)
+    )
+    if name and name != "none" and name not in registry.MODELS:
+        raise GradbookError(f"there are no weights called {name!r}; `gradbook models` lists those that can be fetched")
+    if asked not in registry.MODELS or weights.installed(asked):
+        return
+    try:
+        print(f"Fetching {asked} ({registry.MODELS[asked].size / 1e6:,.0f} MB, once).", flush=True)
+        weights.fetch(asked)
+    except GradbookError as error:
+        print(f"gradbook: {error}", file=sys.stderr)
+        print(
+            "JupyterLab opens all the same, and every recorded case can be read. To have a model later: `gradbook models get`,",
+            file=sys.stderr,
+        )
+        print("or set OPENAI_BASE_URL, OPENAI_API_KEY and GRADBOOK_MODEL for one of yours.", file=sys.stderr, flush=True)
+
+
+def _open(notebook: Path | None, rest: list[str]) -> int:
     outside = notebook is not None and not notebook.resolve().is_relative_to(Path.cwd())
     # from elsewhere JupyterLab would show only the notebook's own folder, and no case
     root = notebook.resolve().parent if notebook is not None and outside else Path.cwd()
@@ -97,7 +140,7 @@ def _replay(options: argparse.Namespace, rest: list[str]) -> int:
         return 0
     from gradbook.ui.replaying import replay
 
-    return _lab(argparse.Namespace(notebook=replay(case)), rest)
+    return _open(replay(case), rest)
 
 
 def _print(case: "Recording") -> None:
