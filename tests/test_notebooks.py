@@ -9,26 +9,47 @@ import pytest
 from nbclient import NotebookClient
 
 import gradbook as gb
+from stub import Stub
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = {"00_start_here": "my_first", "01_every_arm": "my_arm"}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.mark.embedded
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_on_the_smallest_model(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADBOOK_THREADS", "1")
-    shutil.copytree(ROOT / "casestudies", tmp_path / "casestudies")
-    folder = tmp_path / "notebooks"
+def run(path: Path, folder: Path, **replaced: str) -> None:
+    """Execute a notebook beside a copy of the recorded cases; only those that say so make a case of their own."""
+    shutil.copytree(ROOT / "casestudies", folder.parent / "casestudies")
     folder.mkdir()
     notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:  # the same cells, on a model and on splits that answer in seconds
-        cell.source = cell.source.replace("gb.connect()", 'gb.connect("smollm2-135m", sampling={"max_tokens": 16})')
-        cell.source = cell.source.replace("sizes=(30, 30, 40)", "sizes=(6, 4, 4)")
+    for cell in notebook.cells:
+        for old, new in replaced.items():
+            cell.source = cell.source.replace(old, new)
     NotebookClient(notebook, timeout=300, store_widget_state=False, resources={"metadata": {"path": str(folder)}}).execute()
-    assert len(gb.Recording(folder / "cases" / MADE[path.stem])) > 1 if path.stem in MADE else not (folder / "cases").exists()
-    assert path.stem != "00_start_here" or (folder / "cases" / "my_first.html").exists()
+    made = [place.name for place in (folder / "cases").glob("*") if place.is_dir()] if (folder / "cases").exists() else []
+    assert made == [MADE[path.stem]] if path.stem in MADE else not made
+    assert not made or len(gb.Recording(folder / "cases" / made[0])) > 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_with_no_model_installed_and_no_key(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADBOOK_WEIGHTS", str(tmp_path / "no weights"))
+    monkeypatch.setenv("GRADBOOK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("GRADBOOK_MODEL", raising=False)
+    with Stub(reply=lambda messages, body: "K2" if messages[0]["role"] == "system" else "Inputs about money get K2.") as stub:
+        if path.stem in MADE:  # what these ask is asked of whatever endpoint there is
+            monkeypatch.setenv("OPENAI_BASE_URL", stub.url)
+        run(path, tmp_path / "notebooks")
+        assert bool(stub.requests) == (path.stem in MADE)
+    assert not (tmp_path / "no weights").exists()
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("stem", MADE)
+def test_a_notebook_runs_on_the_smallest_model(stem, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADBOOK_THREADS", "1")
+    small = 'gb.connect("smollm2-135m", sampling={"max_tokens": 16})'  # the same cells, on a model and on splits that answer in seconds
+    run(ROOT / "notebooks" / f"{stem}.ipynb", tmp_path / "notebooks", **{"gb.connect()": small, "sizes=(30, 30, 40)": "sizes=(6, 4, 4)"})
+    assert stem != "00_start_here" or (tmp_path / "notebooks" / "cases" / "my_first.html").exists()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
