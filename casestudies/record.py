@@ -108,9 +108,11 @@ def prevalence(folder: Path, model: gb.Model) -> gb.Case:
 
 def three_engines(folder: Path, model: gb.Model) -> gb.Case:
     """One step each of this loop, TextGrad's and GEPA's on the same tickets (needs `pip install 'gradbook[textgrad,gepa]'`)."""
-    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 20, 20))
     methods = (gb.Method(selection="naive"), gb.presets.textgrad(), gb.presets.gepa())
-    case = _case(folder, "Three engines: one step each on tickets with opaque codes", task, model, methods[0])
+    writer = gb.connect(model.name, sampling={"max_tokens": 1500})  # the rewrites of two of them are long
+    title = "Three engines: one step each on tickets with opaque codes"
+    case = gb.Case(folder, title=title, task=task, model=model, optimizer=writer, method=methods[0], seed=0)
     for method in methods:
         case.go(0)
         case.use(method)

@@ -15,6 +15,7 @@ from stub import Stub
 
 ROOT = Path(__file__).resolve().parent.parent / "casestudies"
 NAMES = sorted(place.parent.name for place in ROOT.glob("*/journal.jsonl"))
+OF_OTHERS = {"three_engines": ("textgrad", "gepa")}
 SPEC = importlib.util.spec_from_file_location("casestudies_record", ROOT / "record.py")
 script = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(script)
@@ -55,12 +56,15 @@ def shape(case: gb.Recording) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.bridges] * (name in OF_OTHERS)) for name in NAMES])
 def test_one_command_records_a_case_anew(name, tmp_path, monkeypatch, capsys):
+    for library in OF_OTHERS.get(name, ()):
+        pytest.importorskip(library, reason=f"no {library}: pip install gradbook[{library}]")
     recorded = gb.Recording(ROOT / name)
     replies, connect = said_then(recorded), gb.connect
     with Stub(reply=lambda messages, body: replies[_asked(messages, body["seed"])]) as stub:
-        monkeypatch.setattr(gb, "connect", lambda name: connect(name + " as recorded", base_url=stub.url, api_key="k", cache=False))
+        where = {"base_url": stub.url, "api_key": "k", "cache": False}
+        monkeypatch.setattr(gb, "connect", lambda name, **how: connect(name + " as recorded", **where, **how))
         monkeypatch.setattr(sys, "argv", ["record.py", name, "--into", str(tmp_path / "anew")])
         script.main()
     assert "steps" in capsys.readouterr().out

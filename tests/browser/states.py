@@ -42,6 +42,7 @@ TASK = "gb.tasks.ticket_routing(codes=3, sizes=(18, 12, 12))"
 CELLS = {
     "work": f'case = gb.Case("work", task={TASK}, model=gb.connect("small", retries=0), method=gb.Method(candidates=2))',
     "replay": 'case = gb.Recording("first_step")',
+    "verdict": 'case = gb.Recording("verdicts")',
     "no-model": 'case = gb.Case("closed")',
     "eight": 'case = gb.Case("eight", model=gb.connect("long"))',
     "critic": 'case = gb.Case("critic", model=gb.connect("small"))',
@@ -326,6 +327,13 @@ def _ask_failed(s: Shown) -> None:
     expect(s.root.locator(".gb-message")).to_contain_text("401")
 
 
+def _verdict(s: Shown) -> None:
+    """What the README shows: an edit by hand with its draws."""
+    s.go(2)
+    s.root.get_by_label("Split").select_option("test")
+    expect(s.root.get_by_text("undecided").first).to_be_visible()
+
+
 def _replayed(s: Shown) -> None:
     s.go(1)
     s.press("Ask ▸")
@@ -351,6 +359,7 @@ STATES = (
     State("note-lost", "work", _lost),
     State("replay", "replay", _walk(4), (1200, 1600)),
     State("replay-stage", "replay", _look("By stage")),
+    State("verdict", "verdict", _verdict, (1200, 1600)),
     State("no-model", "no-model", _nothing),
     State("eight", "eight", _look("By example"), (600, 1200, 1600, 2000)),
     State("eight-stage", "eight", _look("By stage"), (1200, 1600)),
@@ -384,7 +393,8 @@ def prepare(folder: Path, stub: Stub, branches: int = BRANCHES) -> None:
     for name, cell in CELLS.items():
         shows = "gb.StudyBook(study)" if name == "study" else "gb.Stepper(case)"
         write_notebook(folder / f"{name}.ipynb", f"import gradbook as gb\n{cell}\n{shows}")
-    shutil.copytree(ROOT / "casestudies" / "first_step", folder / "first_step")
+    for name in ("first_step", "verdicts"):
+        shutil.copytree(ROOT / "casestudies" / name, folder / name)
     task = gb.tasks.ticket_routing(codes=3, sizes=(18, 12, 12))
     for name, model, method in (
         ("eight", LONG, gb.Method(batch_size=8, selection="naive")),
