@@ -37,6 +37,7 @@ def prose(path: Path) -> str:
         text = "\n\n".join(cell.source for cell in nbformat.reads(text, 4).cells if cell.cell_type == "markdown")
     for code in _CODE:
         text = code.sub("``", text)
+    text = re.sub(r"^\d+\. ", "* ", text, flags=re.M)  # the numbers of a list
     return re.sub(r"[ \n]*\n(?!#)[ \n]*(?!#)", " ", text)
 
 
