@@ -21,10 +21,19 @@ script = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(script)
 
 
-def said_then(case: gb.Recording) -> dict[str, str]:
-    """Every reply on record, by messages and seed."""
-    calls = case.calls()
-    return {_asked(m, s.get("seed")): text for m, s, text in zip(calls["messages"], calls["sampling"], calls["text"], strict=True)}
+def said_then(case: gb.Recording) -> dict[str, dict[str, Any]]:
+    """Every reply on record, by messages and seed, as an endpoint sends it; those that were cut off, too."""
+    return {
+        _asked(row.messages, row.sampling.get("seed")): {
+            "id": "then",
+            "object": "chat.completion",
+            "created": 0,
+            "model": row.model,
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": row.text}, "finish_reason": row.finish_reason}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        }
+        for row in case.calls().itertuples()
+    }
 
 
 def _asked(messages: Any, seed: int | None) -> str:
@@ -63,8 +72,8 @@ def test_one_command_records_a_case_anew(name, tmp_path, monkeypatch, capsys):
     recorded = gb.Recording(ROOT / name)
     replies, connect = said_then(recorded), gb.connect
     with Stub(reply=lambda messages, body: replies[_asked(messages, body["seed"])]) as stub:
-        where = {"base_url": stub.url, "api_key": "k", "cache": False}
-        monkeypatch.setattr(gb, "connect", lambda name, **how: connect(name + " as recorded", **where, **how))
+        where, embedded = {"base_url": stub.url, "api_key": "k", "cache": False}, {"max_tokens": 512}
+        monkeypatch.setattr(gb, "connect", lambda name, sampling=None: connect(name, **where, sampling=embedded | (sampling or {})))
         monkeypatch.setattr(sys, "argv", ["record.py", name, "--into", str(tmp_path / "anew")])
         script.main()
     assert "steps" in capsys.readouterr().out
