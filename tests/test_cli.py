@@ -4,12 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from gradbook import cli
+from gradbook import casebook, cli
 from gradbook.cli import main
 from gradbook.errors import ModelError
 
@@ -104,6 +105,12 @@ def test_lab_in_an_empty_folder_lays_out_what_comes_with_gradbook(asked, capsys)
     assert main(["lab", "--model", "none"]) == 0 and Path("notebooks", "mine.txt").read_text() == "mine"
     assert main(["casebook"]) == 1 and "nothing in it is touched" in capsys.readouterr().err
     assert main(["casebook", "elsewhere"]) == 0 and Path("elsewhere", "notebooks", "00_start_here.ipynb").exists()
+
+
+def test_the_wheel_holds_what_is_laid_out():
+    wheel = tomllib.loads((casebook.SOURCE / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert {part: wheel["sources"][part] for part in casebook.PARTS} == {part: f"gradbook/casebook/{part}" for part in casebook.PARTS}
+    assert set(casebook.PARTS) < set(wheel["only-include"])
 
 
 def test_lab_leaves_a_folder_with_something_in_it_alone(asked):
