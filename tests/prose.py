@@ -152,6 +152,18 @@ def starred(effect: gb.Effect, word_first: bool = False) -> str:
     return f"{points}: *{effect.verdict}*; {price}"
 
 
+def named(case: gb.Recording, labels: str) -> str:
+    """How many prompt critiques name the label that they were shown, in the arms with such labels, of how many."""
+    rows = [row for row in case.predictions().itertuples() if row.step and case.method_of(case[row.step]).labels == labels]
+    found = [bool(re.search(rf"\b{row.label}\b", row.prompt_critique, re.I)) for row in rows]
+    return f"{sum(found)} of {len(found)}"
+
+
+def effect(case: gb.Recording, before: int, after: int) -> str:
+    """What three draws an arm came to on test."""
+    return re.search(r"([+−][\d.]+) points (\([^,]*)", str(case.compare(before, after, "test", replicates=3))).expand(r"\1 points \2)")
+
+
 def worth(case: gb.Recording, step: int, section: str) -> str:
     """What a section is worth, as the map says it first."""
     said = str(case.ablate(step, split="test", runs=8, confirm=2, replicates=3))
