@@ -142,7 +142,7 @@ def _labels(folder: Path, title: str, task: gb.Task, model: gb.Model) -> gb.Case
 
 
 def discovery(folder: Path, model: gb.Model) -> gb.Case:
-    """Each kind of selection from the same critiques, and ten more rewrites of them with both their scores."""
+    """Each kind of selection from the same critiques; ten more rewrites of them, ten of critiques drawn anew, and all their scores."""
     task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 20, 20))
     chosen = (("naive", 1), ("validated", 1), ("validated", 3), ("validated", 5), ("random", 5))
     methods = [gb.Method(selection=selection, candidates=candidates) for selection, candidates in chosen]
@@ -151,8 +151,9 @@ def discovery(folder: Path, model: gb.Model) -> gb.Case:
         case.go(0)
         case.use(method)
         case.step()
-    for number in range(1, 11):
-        case.replicate(1, "rewrite", number)
+    for stage in ("rewrite", "output_critique"):
+        for number in range(1, 11):
+            case.replicate(1, stage, number)
     for split in ("validation", "test"):
         for step in case:
             case.score(step, split)

@@ -74,6 +74,18 @@ def test_two_branches_of_one_step_and_two_methods_from_one_prompt_are_drawn_in_e
     assert len(arms.before.draws) == len(arms.after.draws) == 2
 
 
+@pytest.mark.parametrize("evaluation", ["critic-binary", "critic-score"])
+def test_a_step_by_a_critic_and_one_by_the_gold_answers_are_drawn_in_each_others_place(stub, tmp_path, evaluation):
+    case = open_case(stub, tmp_path / "case")
+    gold = case.step()
+    case.go(0)
+    case.use(gb.Method(evaluation=evaluation, selection="naive"))
+    judged = case.step()
+    arms = case.compare(gold, judged, "test", replicates=2)
+    assert (arms.before.fresh_from, arms.after.fresh_from) == ("output_critique", "evaluate")
+    assert len(arms.before.draws) == len(arms.after.draws) == 2
+
+
 def test_where_nothing_was_changed_there_is_no_effect_to_judge_and_no_call_is_made(stub, tmp_path):
     case = open_case(stub, tmp_path / "case")
     step = case.step()
