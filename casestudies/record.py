@@ -22,7 +22,6 @@ RULES = """Route the support ticket to one of K1, K2, K3. Reply with the answer 
 - K2: invoices, payments and refunds.
 - K3: devices that are broken or do not work.
 - Be polite."""
-SMALL = "qwen2.5-coder-0.5b"
 HACK = "Most of these questions cannot be decided: unless the text says it outright, answer unknown. Reply with the answer line only."
 SEES_DATA = {"update": "three-stage", "labels": "correct", "evaluation": "direct"}
 EVERY_ARM = (
@@ -161,60 +160,6 @@ def discovery(folder: Path, model: gb.Model) -> gb.Case:
     return case
 
 
-def long_run(folder: Path, model: gb.Model) -> gb.Case:
-    """Two epochs of naive steps on tickets, every fourth one scored on the examples that were trained on and on others."""
-    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
-    case = _case(folder, "A long run: two epochs of naive steps on tickets", task, model, gb.Method(selection="naive"))
-    for step in range(21):
-        if step:
-            case.step()
-        if step % 4 == 0:
-            case.score(step, "train")
-            case.score(step, "validation")
-    return case
-
-
-def wrong_critic(folder: Path, model: gb.Model) -> gb.Case:
-    """A step on what a critic says, one on the gold answers, and the critic's step with its wrong verdicts put right by hand."""
-    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 20, 20))
-    case = _arms(folder, "A critic that is wrong", task, model, ({}, {"evaluation": "critic-binary"}))
-    step = case[2]
-    right = {prediction.example: prediction.correct for prediction in step.predict or ()}
-    said = {
-        True: "Verdict: right. The answer is the gold answer.",
-        False: "Verdict: wrong. The answer is not the gold answer.",
-    }
-    edits = [
-        gb.edits.replace("evaluation", example=example, text=said[correct], why="what the gold answer says")
-        for example, correct in right.items()
-    ]
-    corrected = case.perturb(step, *edits)
-    for other in (1, corrected):
-        case.compare(step, other, "test", replicates=3)
-    return case
-
-
-def strong_teacher(folder: Path, model: gb.Model) -> gb.Case:
-    """The larger model writes the prompt, the smaller one follows it: a naive step, and its verdict against the seed prompt."""
-    return _strengths(folder, "A strong proposer for a weak task model", gb.connect(SMALL), model)
-
-
-def weak_teacher(folder: Path, model: gb.Model) -> gb.Case:
-    """The smaller model writes the prompt, the larger one follows it: a naive step, and its verdict against the seed prompt."""
-    return _strengths(folder, "A weak proposer for a strong task model", model, gb.connect(SMALL))
-
-
-def _strengths(folder: Path, title: str, follower: gb.Model, proposer: gb.Model) -> gb.Case:
-    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 20, 30))
-    method = gb.Method(selection="naive")
-    case = gb.Case(folder, title=title, task=task, model=follower, critic=proposer, optimizer=proposer, method=method, seed=0)
-    step = case.step()
-    case.compare(0, step, "test", replicates=3)
-    by_hand = case.perturb(step, gb.edits.replace("candidate", candidate=0, text=RULES, why="what the codes stand for, written by hand"))
-    case.compare(0, by_hand, "test", replicates=3)
-    return case
-
-
 def _arms(folder: Path, title: str, task: gb.Task, model: gb.Model, arms: tuple[dict[str, str], ...]) -> gb.Case:
     """A naive step of each arm from the seed prompt, after one with a critic also the critic's own; all scored on validation."""
     methods = [gb.Method(**SEES_DATA | arm, selection="naive") for arm in arms]
@@ -245,10 +190,6 @@ CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {
         labels_tickets,
         labels_lies,
         discovery,
-        long_run,
-        wrong_critic,
-        strong_teacher,
-        weak_teacher,
     )
 }
 

@@ -3,12 +3,13 @@
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import nbformat
-from scipy.stats import t
+from scipy.stats import kendalltau, t
 
 import gradbook as gb
 from gradbook.stats import points
@@ -162,6 +163,26 @@ def named(case: gb.Recording, labels: str) -> str:
 def effect(case: gb.Recording, before: int, after: int) -> str:
     """What three draws an arm came to on test."""
     return re.search(r"([+−][\d.]+) points (\([^,]*)", str(case.compare(before, after, "test", replicates=3))).expand(r"\1 points \2)")
+
+
+def discovered(case: gb.Recording) -> list[tuple[float, float]]:
+    """The score on validation and on test of step 1 and of its runs from critiques drawn anew."""
+    steps = [step for step in case if step.id == 1 or step.fresh_from == "output_critique"]
+    return [(case.metrics(step).accuracy.value, case.metrics(step, "test").accuracy.value) for step in steps]
+
+
+def tau(case: gb.Recording) -> str:
+    """How far test follows validation."""
+    found = kendalltau(*zip(*discovered(case), strict=True))
+    return f"τ = {found.statistic:+.2f} (p = {found.pvalue:.2f})"
+
+
+def best_of(case: gb.Recording, n: int) -> str:
+    """How much better than any one the best of n on validation is, there and on test, over all choices of n."""
+    found = discovered(case)
+    best = [max(chosen, key=lambda scores: scores[0]) for chosen in combinations(found, n)]
+    there, here = (100 * (mean(scores[at] for scores in best) - mean(scores[at] for scores in found)) for at in (0, 1))
+    return f"{there:.1f} points better on validation than any one, and {here:.1f} on test"
 
 
 def worth(case: gb.Recording, step: int, section: str) -> str:
