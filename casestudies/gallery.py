@@ -36,6 +36,7 @@ field.oninput = () => {
 };"""
 NOTEBOOK = """
 .gb-code { background: light-dark(#f3f5f7, #1c2229); border-left: 3px solid var(--gb-accent); padding: 8px 12px; overflow-x: auto; }
+pre { overflow-x: auto; }
 nav > ol { list-style: none; padding: 0; }
 table.dataframe { border: 0; border-collapse: collapse; font-size: 13px; }
 table.dataframe :is(td, th) { border: 0; border-bottom: 1px solid var(--gb-line); padding: 4px 10px; }

@@ -16,6 +16,7 @@ from stub import Stub
 ROOT = Path(__file__).resolve().parent.parent / "casestudies"
 NAMES = sorted(place.parent.name for place in ROOT.glob("*/journal.jsonl"))
 OF_OTHERS = {"three_engines": ("textgrad", "gepa")}
+OLDER = "four_updates"  # recorded when a reply that was cut off still became a prompt
 SPEC = importlib.util.spec_from_file_location("casestudies_record", ROOT / "record.py")
 script = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(script)
@@ -23,13 +24,16 @@ SPEC.loader.exec_module(script)
 
 def said_then(case: gb.Recording) -> dict[str, dict[str, Any]]:
     """Every reply on record, by messages and seed, as an endpoint sends it; those that were cut off, too."""
+    older = case.path.name == OLDER
     return {
         _asked(row.messages, row.sampling.get("seed")): {
             "id": "then",
             "object": "chat.completion",
             "created": 0,
             "model": row.model,
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": row.text}, "finish_reason": row.finish_reason}],
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": row.text}, "finish_reason": "stop" if older else row.finish_reason}
+            ],
             "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
         }
         for row in case.calls().itertuples()
