@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from gradbook.costs import Calls, answers, plan, run_again
 from gradbook.effects import Arm, Effect, fresh_from
-from gradbook.errors import CaseError
+from gradbook.errors import ComparisonError
 from gradbook.findings.bench import finding_id
 from gradbook.loop.table import EDIT_STAGE, upstream
 from gradbook.metrics import flips
@@ -56,13 +56,13 @@ def compare(
         across_models: compare although different models made the two arms; the answer says so.
 
     Raises:
-        CaseError: a step is not done, a score is missing, or the arms were made by different models.
+        ComparisonError: a step is not done, a score is missing, or the arms were made by different models.
     """
     split = split or case.default_split(before, after)
     found = case.comparison(before, after, split, replicates, across_models, margin)
     if found is None:
         a, b = (case[step].id for step in (before, after))
-        raise CaseError(
+        raise ComparisonError(
             f"steps {a} and {b} are not both scored on {split} by one model; open the case with gb.Case and a model to score them"
         )
     return found
@@ -137,10 +137,10 @@ def check_change(case: "Recording", before: Step, after: Step, split: SplitName)
     """Refuse to judge a change that is none.
 
     Raises:
-        CaseError: nothing was changed between the two steps.
+        ComparisonError: nothing was changed between the two steps.
     """
     if same := nothing_changed(case, before, after, split):
-        raise CaseError(same)
+        raise ComparisonError(same)
 
 
 def _repeated(case: "Recording", step: Step) -> int:
@@ -189,13 +189,13 @@ def comparable(case: "Recording", before: Step, after: Step, across_models: bool
     """The names of the models that made the two arms, where they are different ones.
 
     Raises:
-        CaseError: a step is not done, a critic is set against none, or the models differ and `across_models` is not set.
+        ComparisonError: a step is not done, a critic is set against none, or the models differ and `across_models` is not set.
     """
     for step in (before, after):
         if not step.done:
-            raise CaseError(f"step {step.id} is not done; run its stages first")
+            raise ComparisonError(f"step {step.id} is not done; run its stages first")
     if after.variable == "critic" and not before.ends_with("critic"):
-        raise CaseError(
+        raise ComparisonError(
             f"step {after.id} is of the critic, and step {before.id} has none: compare it with a step that was evaluated by a critic"
         )
     if before.parent != after.parent or before.id == after.id:
@@ -206,7 +206,7 @@ def comparable(case: "Recording", before: Step, after: Step, across_models: bool
         return ()
     names = tuple(" and ".join(dict.fromkeys(facts["name"] for facts in arm[differ[0]].values())) for arm in made)
     if not across_models:
-        raise CaseError(
+        raise ComparisonError(
             f"step {before.id} was made by {names[0]} and step {after.id} by {names[1]}, so they differ by that as well: make "
             f"both with one model, as with case.replicate({before.id}, {differ[0]!r}), or ask for just that with across_models=True"
         )

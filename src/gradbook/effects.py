@@ -193,9 +193,8 @@ def fresh_from(before: Step, after: Step, methods: Iterable[Method]) -> tuple[St
 
     None where there is no such stage, or where the steps were not made in each other's place: a draw is then the same prompt answering.
     """
-    made = [
-        (step.parent, step.variable, step.prompt, step.held if before.held and after.held else "", step.batch) for step in (before, after)
-    ]
+    both = before.held and after.held  # a step by the gold answers holds no critic, and may stand in the place of one that does
+    made = [(step.parent, step.variable, step.prompt, step.held if both else "", step.batch) for step in (before, after)]
     first = next((stage for stage in STAGES if getattr(before, stage) != getattr(after, stage)), None)
     if before.parent is None or before.id == after.id or made[0] != made[1] or first is None:
         return None, None

@@ -31,8 +31,8 @@ class CaseError(GradbookError):
     """A case folder cannot be read or written: not a case, damaged, open in another kernel, already running."""
 
 
-class ChangedError(CaseError):
-    """A line of a case that was read before no longer says what it said: another hand changed the file while the case was open."""
+class ComparisonError(CaseError):
+    """Two steps cannot be compared: one is not done, other models made them, or nothing was changed between them."""
 
 
 class EditError(GradbookError):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from gradbook.errors import CaseError, ChangedError
+from gradbook.errors import CaseError
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def read_again(kind: TypeAdapter[T], data: bytes, path: Path | str) -> T:
     """One line of JSON that was read before; halves of emoji, which are rare, cost a second reading.
 
     Raises:
-        ChangedError: it cannot be read any more.
+        CaseError: it cannot be read any more.
     """
     try:
         return kind.validate_json(data)
@@ -50,7 +50,7 @@ def read_again(kind: TypeAdapter[T], data: bytes, path: Path | str) -> T:
     try:
         return kind.validate_python(json_line(data, path, 0), strict=False)
     except (CaseError, ValidationError):
-        raise ChangedError(f"{path} was changed by another hand while the case was open; restore the file from a copy") from None
+        raise CaseError(f"{path} was changed by another hand while the case was open; restore the file from a copy") from None
 
 
 def damaged(error: ValidationError, path: Path | str, number: int) -> CaseError:

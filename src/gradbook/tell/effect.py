@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gradbook.errors import CaseError, ChangedError
+from gradbook.errors import ComparisonError
 from gradbook.metrics import UNPARSED, Metrics
 from gradbook.records import SplitName, Stage, Step
 from gradbook.tell import names
@@ -43,9 +43,7 @@ def effect(rec: "Recording", before: int | None, after: int, split: SplitName, a
         return EffectView(**told | _alone(rec, at, split))
     try:
         found = rec.comparison(before, after, split, across_models=across_models)
-    except ChangedError:
-        raise
-    except CaseError as error:  # the two were made by different models, or are not done
+    except ComparisonError as error:
         return EffectView(**told | {"verdict": str(error)})
     if found is None:
         missing = dict.fromkeys(step for step in (before, after) if rec.scored(step, split, variable=at.variable) is None)
