@@ -364,6 +364,21 @@ def test_tables_and_calls(case, stub):
     assert case.scores()["accuracy"].between(0, 1).all()
 
 
+def test_a_draw_stands_in_the_table_with_its_own_answers(tmp_path):
+    def unsure(messages, body):
+        return f"K{1 + body['seed'] % 3}" if messages[0]["role"] == "system" else reply(messages, body)
+
+    with Stub(reply=unsure) as stub:
+        case = gb.Case(tmp_path / "c", task=small_task(6, 30, 30), model=gb.connect("m", base_url=stub.url, api_key="k"))
+        case.score(case.step())
+        draws = [case.replicate(1, "rewrite", number) for number in (1, 2)]
+        assert {step.chosen_prompt for step in draws} == {case[1].chosen_prompt}
+        for step in draws:
+            case.score(step, "validation", step.replicate)
+        asked = [case.metrics(step, "validation", step.replicate).accuracy.value for step in [case[1], *draws]]
+        assert len(set(asked)) > 1 and list(case.steps()["validation"].iloc[1:]) == asked
+
+
 def test_separate_models_play_the_roles(tmp_path):
     with Stub(reply=reply) as one, Stub(reply=reply) as two, Stub(reply=reply) as three:
         models = [gb.connect(name, base_url=s.url, api_key="k") for name, s in zip("abc", (one, two, three), strict=True)]

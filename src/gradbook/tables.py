@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def steps(case: "Recording") -> pd.DataFrame:
     """One row a step: where it stands in the tree, its method and edits, the accuracy of the task's prompt on each split and
-    on the step's batch, a critic's agreement with the gold answers there, prompt, seconds, note, and the model that scored."""
+    on the step's batch, a critic's agreement with the gold answers there, prompt, seconds, note, and the model that scored.
+
+    A draw (`replicate` above 0) has its own answers where they were asked for, and not those that its prompt gave another step.
+    """
     scored_by = (case.shown_model() or {"name": None})["name"]
     rows = [
         {
@@ -34,7 +37,7 @@ def steps(case: "Recording") -> pd.DataFrame:
             "fresh_from": step.fresh_from,
             "finding": step.finding,
             "chosen": None if step.select is None else step.select.chosen,
-            **{split: _accuracy(case.metrics(step, split, variable="prompt")) for split in SPLITS},
+            **{split: _accuracy(_own(case, step, split)) for split in SPLITS},
             "batch": _batch_accuracy(step) if case.task.labelled else None,
             "agreement": agreement(step),
             "prompt": step.chosen_prompt,
@@ -45,6 +48,10 @@ def steps(case: "Recording") -> pd.DataFrame:
         for step in case
     ]
     return pd.DataFrame(rows).astype({"parent": "Int64", "origin": "Int64", "chosen": "Int64"}).set_index("step")
+
+
+def _own(case: "Recording", step: Step, split: SplitName) -> Metrics | None:
+    return case.metrics(step, split, step.replicate, "prompt") or case.metrics(step, split, variable="prompt")
 
 
 def predictions(case: "Recording") -> pd.DataFrame:
