@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from bs4 import BeautifulSoup
 
 import gradbook as gb
 from gradbook.edits import replace
@@ -133,6 +134,22 @@ def test_one_draw_an_arm_gets_no_verdict_and_mcnemar_is_of_the_two_prompts(stub,
     assert not case.found, "nothing was judged, so nothing was found"
     assert "exact McNemar p" in found.as_they_ran and found.fixed == len(found.flips)
     assert case.compare(step, branch, "test", replicates=2).verdict == "undecided", "two draws of six examples decide nothing"
+
+
+def test_a_notebook_shows_the_draws_below_a_verdict_and_the_runs_folded_away(stub, tmp_path):
+    case = open_case(stub, tmp_path / "case")
+    step = case.step()
+    branch = case.perturb(step, replace("candidate", candidate=0, text=GOOD))
+    ran = BeautifulSoup(case.compare(step, branch, "test", replicates=0)._repr_html_(), "html.parser")
+    assert ran.find("details").summary.get_text() == "Confusion" and "over the draws" not in ran.get_text()
+    found = case.compare(step, branch, "test", replicates=3)
+    shown = BeautifulSoup(found._repr_html_(), "html.parser")
+    rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in shown.find("table").find_all("tr")]
+    assert rows[0] == ["over the draws", "before", "after"] and [name for name, *_ in rows[1:3]] == ["accuracy", "recall of K1"]
+    for at, arm in ((1, found.before), (2, found.after)):
+        assert rows[1][at] == f"{sum(arm.floor) / 3:.1%}" and rows[2][at] == f"{arm.recall('K1'):.1%}"
+    folded = shown.find("details")
+    assert folded.summary.get_text() == found.as_they_ran and "recall of K1" in folded.find("table").get_text()
 
 
 def test_the_verdicts_are_right_where_the_truth_is_known(tmp_path):

@@ -40,7 +40,7 @@ def render(template: str, **views: Any) -> Markup:
 
 def comparison(found: "Effect") -> Markup:
     """What a notebook shows of a comparison."""
-    return render("comparison", found=found, metrics=tell.metrics(found.before.metrics, found.after.metrics))
+    return render("comparison", found=found, means=tell.means(found), metrics=tell.metrics(found.before.metrics, found.after.metrics))
 
 
 def finding(found: "Finding") -> Markup:

@@ -4,7 +4,7 @@ Functions take a recording and give the views of `tell.views`, which hold plain 
 """
 
 from gradbook.tell.case import case, head, task
-from gradbook.tell.effect import effect, metrics, pair
+from gradbook.tell.effect import effect, means, metrics, pair
 from gradbook.tell.findings import FoundRow, asks, finding
 from gradbook.tell.names import base, comparable, line, perturbing, what
 from gradbook.tell.overviews import TreeView
@@ -29,6 +29,7 @@ __all__ = [
     "finding",
     "head",
     "line",
+    "means",
     "metrics",
     "note",
     "pair",

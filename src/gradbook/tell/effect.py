@@ -1,6 +1,7 @@
 """What a change did to the score: two steps side by side."""
 
 from collections.abc import Iterator
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from gradbook.errors import ComparisonError
@@ -47,7 +48,7 @@ def effect(rec: "Recording", before: int | None, after: int, split: SplitName, a
         return EffectView(**told | {"verdict": str(error)})
     if found is None:
         missing = dict.fromkeys(step for step in (before, after) if rec.scored(step, split, variable=at.variable) is None)
-        named = " and ".join(f"step {step}" for step in missing)
+        named = " and ".join(f"{'the critic of ' * (at.variable == 'critic')}step {step}" for step in missing)
         return EffectView(**told | {"verdict": f"Not yet scored on {split}: {named}."})
     return EffectView(**told | _measured(rec, found))
 
@@ -69,14 +70,13 @@ def _measured(rec: "Recording", found: "Effect") -> dict[str, Any]:
     told = f"{count(len(found.flips), unit)} changed, of which {found.fixed} fixed and {found.broken} broken."
     drawn = tuple(_drawn(rec, found))
     moved = f"{count(len(drawn), 'example')} answered in another share of the draws" if drawn else "No example changed over the draws."
-    classes = found.before.metrics.shown()[0] if found.verdict else ()
     price = found.price()
     return {
         "word": Mark(f"{_SIGNS[found.verdict][0]} {found.judged.word}", _SIGNS[found.verdict][1]) if found.verdict else None,
         "verdict": f"{found.same[:1].upper()}{found.same[1:]}." if found.same else found.judged.measured,
         "about": about,
         "floors": tuple(_floor(arm) for arm in (found.before, found.after)),
-        "recall": tuple((label, f"{found.before.recall(label):.1%}", f"{found.after.recall(label):.1%}") for label in classes),
+        "means": means(found),
         "drawn": drawn,
         "moved": moved if found.verdict else "",
         "more": " ".join(filter(None, [found.judged.outlook, f"{'That is' if found.verdict else ''} {price}.".strip() if price else ""])),
@@ -87,6 +87,16 @@ def _measured(rec: "Recording", found: "Effect") -> dict[str, Any]:
         "flipped": told if found.flips else f"No {unit} changed.",
         "found": found,
     }
+
+
+def means(found: "Effect") -> tuple[tuple[str, str, str], ...]:
+    """What a verdict stands on: means over the draws of accuracy and of each class's recall, before and after; () without a verdict."""
+    if not found.verdict:
+        return ()
+    before, after, ran = found.before, found.after, found.before.metrics
+    rows = [(ran.name, f"{mean(before.floor):.1%}", f"{mean(after.floor):.1%}")]
+    rows += [(f"recall of {label}", f"{before.recall(label):.1%}", f"{after.recall(label):.1%}") for label in ran.shown()[0]]
+    return tuple(rows)
 
 
 def _floor(arm: "Arm") -> str:

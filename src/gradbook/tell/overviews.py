@@ -122,7 +122,7 @@ class EffectView:
     """A step beside another on a split. `found` is None where something is missing, and `verdict` then says what.
 
     `title` is "Step 1 → step 2", `about` what a critic's numbers are. `word` is the verdict in a word with a mark, None without
-    draws; `verdict` the sentence, `floors` each arm's draws in words, `recall` (class, before, after) over the draws, `drawn` the examples
+    draws; `verdict` the sentence, `floors` each arm's draws in words, `means` over the draws (name, before, after), `drawn` the examples
     that changed in them, which `moved` counts, `more` what it costs to judge, or to go on. `warnings` say what makes the numbers mean
     less. Of the two prompts as they ran: `ran` says it in a line, `flipped` counts `flips`, `metrics` are those of both, or of the step
     alone where there is nothing before it.
@@ -136,7 +136,7 @@ class EffectView:
     verdict: str = ""
     about: str = ""
     floors: tuple[str, ...] = ()
-    recall: tuple[tuple[str, str, str], ...] = ()
+    means: tuple[tuple[str, str, str], ...] = ()
     drawn: tuple[DrawnView, ...] = ()
     moved: str = ""
     more: str = ""
