@@ -24,7 +24,7 @@ from gradbook.stats.effect import effect, points
 from gradbook.stats.hypotheses import Correction, Hypothesis
 from gradbook.stats.looks import FIRST, level_of_look
 from gradbook.stats.permutation import DRAWS, Array, Contrast, Tau, kendall, p_of, permutation_test
-from gradbook.stats.power import Size, detectable, hedges, power, trials_for
+from gradbook.stats.power import MOST_LOOKS, Size, detectable, hedges, power, trials_for
 
 PropertyVerdict = Literal["holds", "does not hold", "cannot tell"]
 _NO_SIZE = Size(math.nan, math.nan, math.nan)
@@ -365,8 +365,8 @@ def _reason(h: Hypothesis, judged: _Judged, bounds: tuple[float, float], like: t
         return f"{said}, within {margin} ({against}).{there}"
     if judged.verdict == "does not hold":
         return f"{said}, the other way round than stated ({against})."
-    show = _trials(ahead.trials_to_show, f"would show {100 * h.shown:g} points in four cases of five")
-    exclude = _trials(ahead.trials_to_exclude, f"would show equivalence within {margin} where nothing is there")
+    show = _trials(ahead.trials_to_show, f"show {100 * h.shown:g} points in four cases of five")
+    exclude = _trials(ahead.trials_to_exclude, f"show equivalence within {margin} where nothing is there")
     none = "" if ahead.power != 0 else " With so few trials no p can be small enough."
     return f"{said}, {p}: neither shown nor excluded.{none} {show[0].upper()}{show[1:]}, {exclude}."
 
@@ -378,8 +378,8 @@ def _beware(h: Hypothesis, means: Sequence[Array]) -> str:
     return " The arm of fewer trials spreads more, so p may be too small: run as many of it." if uneven else ""
 
 
-def _trials(count: int | None, would: str) -> str:
-    return f"{count} trials an arm {would}" if count else f"no number of trials that is tried {would}"
+def _trials(count: int | None, show: str) -> str:
+    return f"{count} trials an arm would {show}" if count else f"more than {MOST_LOOKS} trials an arm would be needed to {show}"
 
 
 def _between(bounds: tuple[float, float]) -> str:

@@ -21,6 +21,7 @@ from gradbook.models import Model
 from gradbook.models.embedded import SLOTS
 from gradbook.recording import Recording
 from gradbook.records import Role, Stage, short_id
+from gradbook.stats.power import MOST_LOOKS
 from gradbook.studies.arms import Arm
 from gradbook.studies.counting import step_calls, trial_calls
 from gradbook.studies.design import Place
@@ -112,8 +113,8 @@ def _shows(row: Any, assumed: bool) -> str:
     spread = (
         f"if trials of an arm differ by {100 * row.spread:.0f} points" if assumed else f"with {100 * row.spread:.1f} points between trials"
     )
-    show = f"{row.to_show:.0f} trials an arm" if row.to_show == row.to_show else "no number of trials that is tried"
-    exclude = f"{row.to_exclude:.0f}" if row.to_exclude == row.to_exclude else "none that is tried"
+    show = f"{row.to_show:.0f} trials an arm" if row.to_show == row.to_show else f"more than {MOST_LOOKS} trials an arm"
+    exclude = f"{row.to_exclude:.0f}" if row.to_exclude == row.to_exclude else f"more than {MOST_LOOKS}"
     told = f"{row.trials} trials show {least} in four cases of five, {spread}"
     return f"{told}; {100 * row.size:.0f} points take {show}, equivalence {exclude}."
 
