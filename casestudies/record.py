@@ -22,7 +22,13 @@ RULES = """Route the support ticket to one of K1, K2, K3. Reply with the answer 
 - K2: invoices, payments and refunds.
 - K3: devices that are broken or do not work.
 - Be polite."""
-HACK = "Most of these questions cannot be decided: unless the text says it outright, answer unknown. Reply with the answer line only."
+SMALL = "qwen2.5-coder-0.5b"
+HACK = """Answer the question about who tells the truth.
+
+- Read what each of the people says.
+- Most of these questions cannot be decided.
+- Unless the text says it outright, answer unknown.
+- Reply with the answer line only."""
 SEES_DATA = {"update": "three-stage", "labels": "correct", "evaluation": "direct"}
 EVERY_ARM = (
     {},
@@ -93,7 +99,7 @@ def lost_label(folder: Path, model: gb.Model) -> gb.Case:
 
 
 def prevalence(folder: Path, model: gb.Model) -> gb.Case:
-    """One step on Web of Lies, and a prompt that wins by saying "unknown" to most of it."""
+    """One step on Web of Lies, a prompt that wins by saying "unknown" to most of it, and what each of its sections is worth."""
     task = gb.tasks.web_of_lies(people=3, unknown=0.6, seed=0, sizes=(30, 30, 100))
     case = _case(folder, "Prevalence: a gain that moves answers between classes", task, model, gb.Method(selection="naive"))
     first = case.step()
@@ -102,6 +108,7 @@ def prevalence(folder: Path, model: gb.Model) -> gb.Case:
         first, gb.edits.replace("candidate", candidate=0, text=HACK, why="most answers are unknown, so to say it should pay")
     )
     case.prevalence(hack, replicates=2)
+    case.ablate(hack, split="validation", runs=8, confirm=2, replicates=3)
     return case
 
 
@@ -160,6 +167,61 @@ def discovery(folder: Path, model: gb.Model) -> gb.Case:
     return case
 
 
+def long_run(folder: Path, model: gb.Model) -> gb.Case:
+    """Twenty naive steps on tickets, each from a batch of its own; every fourth prompt scored on train and on validation."""
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
+    case = _case(folder, "A long run: twenty naive steps on tickets with opaque codes", task, model, gb.Method(selection="naive"))
+    for number in range(21):
+        if number:
+            case.step()
+        if number % 4 == 0:
+            case.score(number, "train")
+            case.score(number, "validation")
+    return case
+
+
+def wrong_critic(folder: Path, model: gb.Model) -> gb.Case:
+    """One step by the gold answers and one by a critic that may be wrong, the critic's verdicts put right by hand, and both effects."""
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 20, 20))
+    title = "A critic that is wrong: the same step by gold answers and by a model's verdicts"
+    case = _arms(folder, title, task, model, ({}, {"evaluation": "critic-binary"}))
+    put_right = [
+        gb.edits.replace("evaluation", example=given.example, text=given.text, why="what the gold answer says, in place of the critic")
+        for given in case[1].evaluate or ()
+    ]
+    case.perturb(2, *put_right)
+    case.score(4)
+    for step in (1, 4):
+        case.compare(2, step, "test", replicates=3)
+    return case
+
+
+def strong_teacher(folder: Path, model: gb.Model) -> gb.Case:
+    """The larger model criticises and rewrites, the smaller one answers."""
+    return _teacher(folder, "A strong teacher: 1.5B writes, 0.5B follows", gb.connect(SMALL), model)
+
+
+def weak_teacher(folder: Path, model: gb.Model) -> gb.Case:
+    """The smaller model criticises and rewrites, the larger one answers."""
+    return _teacher(folder, "A weak teacher: 0.5B writes, 1.5B follows", model, gb.connect(SMALL))
+
+
+def _teacher(folder: Path, title: str, model: gb.Model, optimizer: gb.Model) -> gb.Case:
+    """A naive step and three draws of it, the rules written by hand in its place, and the effect of either on the seed prompt."""
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 20, 30))
+    case = gb.Case(folder, title=title, task=task, model=model, optimizer=optimizer, method=gb.Method(selection="naive"), seed=0)
+    first = case.step()
+    for number in (1, 2, 3):
+        case.replicate(first, "output_critique", number)
+    by_hand = case.perturb(first, gb.edits.replace("candidate", candidate=0, text=RULES, why="what the codes stand for, written by hand"))
+    for step in case:
+        case.score(step)
+    for step in (first, by_hand):
+        if case[step].chosen_prompt != task.seed_prompt:
+            case.compare(0, step, "test", replicates=3)
+    return case
+
+
 def _arms(folder: Path, title: str, task: gb.Task, model: gb.Model, arms: tuple[dict[str, str], ...]) -> gb.Case:
     """A naive step of each arm from the seed prompt, after one with a critic also the critic's own; all scored on validation."""
     methods = [gb.Method(**SEES_DATA | arm, selection="naive") for arm in arms]
@@ -190,6 +252,10 @@ CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {
         labels_tickets,
         labels_lies,
         discovery,
+        long_run,
+        wrong_critic,
+        strong_teacher,
+        weak_teacher,
     )
 }
 

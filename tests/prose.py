@@ -1,5 +1,6 @@
 """Numbers in prose, held to what the records say: `casestudies/numbers.toml` names for each phrase the Python that gives it."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -61,8 +62,9 @@ def problems(file: str, text: str | None = None, said: dict[str, Any] | None = N
     folder = (ROOT / file).parent
     case = gb.Recording(folder) if says and (folder / "journal.jsonl").exists() else None
     study = gb.Study(folder) if says and (folder / "study.toml").exists() else None
+    figures = json.loads((folder / "figures.json").read_text()) if (folder / "figures.json").exists() else None
     for phrase, code in says.items():
-        found = str(eval(code, {**globals(), "case": case, "study": study}))
+        found = str(eval(code, {**globals(), "case": case, "study": study, "figures": figures}))
         if phrase not in found:
             yield f"{file}: “{phrase}” stands there, and the record says “{found[:400]}”"
 
@@ -163,6 +165,24 @@ def named(case: gb.Recording, labels: str) -> str:
 def effect(case: gb.Recording, before: int, after: int) -> str:
     """What three draws an arm came to on test."""
     return re.search(r"([+−][\d.]+) points (\([^,]*)", str(case.compare(before, after, "test", replicates=3))).expand(r"\1 points \2)")
+
+
+def floor(case: gb.Recording, after: int, before: int) -> tuple[str, str]:
+    """What the draws of both arms of a comparison reach on test."""
+    found = case.compare(before, after, "test", replicates=3)
+    return tuple(
+        f"{', '.join(f'{100 * s:.0f}' for s in arm.floor[:-1])} and {100 * arm.floor[-1]:.0f} %" for arm in (found.after, found.before)
+    )
+
+
+def rule_adds(stage: str) -> str:
+    """What the rule of the tickets adds, put in at a stage of the lost label."""
+    return points(recorded("lost_label").trace(1, split="test", replicates=3).gain(stage).these.difference)
+
+
+def came_through(at: str, stage: str) -> str:
+    """What share of the rule's words stands in a later stage, where it is put in at one."""
+    return f"{100 * mean(recorded('lost_label').trace(1, split='test', replicates=3).put(at, 'rule').words[stage]):.0f} %"
 
 
 def discovered(case: gb.Recording) -> list[tuple[float, float]]:
