@@ -97,11 +97,15 @@ def _section(name: str, entries: list[Entry]) -> str:
 def _cases(root: Path, into: Path) -> Iterator[Entry]:
     for folder in sorted(path.parent for path in (root / "casestudies").glob("*/README.md")):
         file = f"{folder.name}.html"
-        shown = gb.Study(folder) if (folder / "study.toml").exists() else gb.Recording(folder)
-        shown.export(into / file)
-        _lead_back(into / file)
         text = (folder / "README.md").read_text(encoding="utf-8")
         title, line = [*_title(text).split(": ", 1), ""][:2]
+        if (folder / "study.toml").exists():
+            gb.Study(folder).export(into / file)
+        elif (folder / "journal.jsonl").exists():
+            gb.Recording(folder).export(into / file)
+        else:  # its texts may not be published
+            _write(into / file, title, [Part("title", 1, _title(text)), Part("about", html=_below(text))])
+        _lead_back(into / file)
         about = Markup("<details><summary>What was run, and what it does not show</summary>{}</details>").format(_below(text))
         yield Entry(file, title, line[:1].upper() + line[1:], about)
 
@@ -113,11 +117,15 @@ def _notebooks(root: Path, into: Path) -> Iterator[Entry]:
         title = _title(text)
         notebook.cells[0].source = text.partition("\n")[2]
         parts = [Part("title", 1, title), *(part for n, cell in enumerate(notebook.cells) for part in _cell(cell, f"cell-{n}"))]
-        html = page.render("report", title=title, style=page.style() + Markup(NOTEBOOK), parts=parts)
-        (into / f"{path.stem}.html").write_text(html, encoding="utf-8")
+        _write(into / f"{path.stem}.html", title, parts)
         _lead_back(into / f"{path.stem}.html")
         first = re.split(r"(?<=[.?])\s", text.split("\n\n", 1)[1].replace("\n", " "))[0]
         yield Entry(f"{path.stem}.html", title, Markup(_MARKDOWN(first)).striptags(), _headings(notebook))
+
+
+def _write(file: Path, title: str, parts: list[Part]) -> None:
+    html = page.render("report", title=title, style=page.style() + Markup(NOTEBOOK), parts=parts)
+    file.write_text(html, encoding="utf-8")
 
 
 def _headings(notebook: nbformat.NotebookNode) -> Markup:

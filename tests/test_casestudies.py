@@ -17,9 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent / "casestudies"
 NAMES = sorted(place.parent.name for place in ROOT.glob("*/journal.jsonl"))
 OF_OTHERS = {"three_engines": ("textgrad", "gepa")}
 OLDER = "four_updates"  # recorded when a reply that was cut off still became a prompt
-SPEC = importlib.util.spec_from_file_location("casestudies_record", ROOT / "record.py")
-script = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(script)
+
+
+def loaded(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"casestudies_{name}", ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+script, on_bbeh = loaded("record"), loaded("bbeh")
 
 
 def said_then(case: gb.Recording) -> dict[str, dict[str, Any]]:
@@ -109,3 +116,25 @@ def test_the_recorded_study_is_whole_and_gives_its_verdicts(tmp_path):
     )
     stated = gb.studies.read_file(ROOT / "small_model.toml")
     assert gb.Study(**{**stated, "path": tmp_path / "small_model"}).design == study.design, "the file beside it states this very study"
+
+
+def test_a_step_on_bbeh_is_recorded_by_one_command_and_told_without_a_word_of_it(bbeh, tmp_path, monkeypatch, capsys):
+    kept = json.loads((ROOT / "bbeh" / "figures.json").read_text())
+    data, connect = bbeh / f"{kept['task']['name']}.json", gb.connect
+    with Stub(reply=lambda messages, body: f"It says so. Answer: {('Yes', 'No', 'Ambiguous')[body['seed'] % 3]}") as stub:
+        monkeypatch.setattr(gb, "connect", lambda name: connect(name, base_url=stub.url, api_key="k", cache=False))
+        monkeypatch.setattr(sys, "argv", ["bbeh.py", str(data), "--into", str(tmp_path / "anew")])
+        on_bbeh.main()
+    made = json.loads((tmp_path / "anew" / "figures.json").read_text())
+    assert made["task"] == kept["task"] and made.keys() == kept.keys()
+    for figures in (kept, made):
+        draws = [row for arm in figures["test"].values() for row in arm]
+        assert len(draws) == 6 and {len(row) for row in draws} == {figures["task"]["sizes"][2]}
+        assert {total for shares in figures["validation"].values() for _, total in (shares["right"], shares["cut off"])} == {20}
+    words = [example["input"].split() for example in json.loads(data.read_text())["examples"]]
+    theirs = {" ".join(text[at : at + 5]) for text in words for at in range(len(text) - 4)}
+    for path in (ROOT / "bbeh").iterdir():
+        ours = path.read_text().split()
+        assert not theirs & {" ".join(ours[at : at + 5]) for at in range(len(ours) - 4)}, f"{path.name} quotes the task"
+    with pytest.raises(SystemExit, match="is there already"):
+        on_bbeh.main()
