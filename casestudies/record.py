@@ -170,7 +170,9 @@ def discovery(folder: Path, model: gb.Model) -> gb.Case:
 def long_run(folder: Path, model: gb.Model) -> gb.Case:
     """Twenty naive steps on tickets, each from a batch of its own; every fourth prompt scored on train and on validation."""
     task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
-    case = _case(folder, "A long run: twenty naive steps on tickets with opaque codes", task, model, gb.Method(selection="naive"))
+    writer = gb.connect(model.name, sampling={"max_tokens": 1500})  # the prompt grows with every step
+    title, method = "A long run: twenty naive steps on tickets with opaque codes", gb.Method(selection="naive")
+    case = gb.Case(folder, title=title, task=task, model=model, optimizer=writer, method=method, seed=0)
     for number in range(21):
         if number:
             case.step()
