@@ -40,7 +40,9 @@ pre { overflow-x: auto; }
 nav > ol { list-style: none; padding: 0; }
 table.dataframe { border: 0; border-collapse: collapse; font-size: 13px; }
 table.dataframe :is(td, th) { border: 0; border-bottom: 1px solid var(--gb-line); padding: 4px 10px; }
-table.dataframe :is(td, th) { text-align: left; vertical-align: top; }
+table.dataframe :is(td, th) { text-align: left !important; vertical-align: top !important; } /* pandas' own rules come later */
+.gb-scroll { margin-bottom: 1em; }
+@media (max-width: 600px) { table.dataframe td:last-child { min-width: 16em; } }
 """
 INDEX = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
