@@ -23,7 +23,8 @@ RULES = """Route the support ticket to one of K1, K2, K3. Reply with the answer 
 - K3: devices that are broken or do not work.
 - Be polite."""
 SMALL = "qwen2.5-coder-0.5b"
-HACK = """Answer the question about who tells the truth.
+HACK = "Most of these questions cannot be decided: unless the text says it outright, answer unknown. Reply with the answer line only."
+SOFT_HACK = """Answer the question about who tells the truth.
 
 - Read what each of the people says.
 - Most of these questions cannot be decided.
@@ -99,15 +100,14 @@ def lost_label(folder: Path, model: gb.Model) -> gb.Case:
 
 
 def prevalence(folder: Path, model: gb.Model) -> gb.Case:
-    """One step on Web of Lies, a prompt that wins by saying "unknown" to most of it, and what each of its sections is worth."""
+    """One step on Web of Lies, two prompts that win by saying "unknown" to most of it, and what each line of the softer one is worth."""
     task = gb.tasks.web_of_lies(people=3, unknown=0.6, seed=0, sizes=(30, 30, 100))
     case = _case(folder, "Prevalence: a gain that moves answers between classes", task, model, gb.Method(selection="naive"))
     first = case.step()
     case.prevalence(first, replicates=2)
-    hack = case.perturb(
-        first, gb.edits.replace("candidate", candidate=0, text=HACK, why="most answers are unknown, so to say it should pay")
-    )
-    case.prevalence(hack, replicates=2)
+    for text, why in ((HACK, "most answers are unknown, so to say it should pay"), (SOFT_HACK, "the same, less bluntly, line by line")):
+        hack = case.perturb(first, gb.edits.replace("candidate", candidate=0, text=text, why=why))
+        case.prevalence(hack, replicates=2)
     case.ablate(hack, split="validation", runs=8, confirm=2, replicates=3)
     return case
 
