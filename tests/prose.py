@@ -175,6 +175,17 @@ def floor(case: gb.Recording, after: int, before: int) -> tuple[str, str]:
     )
 
 
+def curve(case: gb.Recording, split: str) -> str:
+    """How many every fourth step has right on a split."""
+    return "| {} |".format(" | ".join(str(case.metrics(step, split).accuracy.count) for step in case if step.id % 4 == 0))
+
+
+def codes(case: gb.Recording, step: int) -> str:
+    """How many lines of a step's prompt name a code, below the one that it began with, and how many of them differ."""
+    lines = [line for line in case[step].chosen_prompt.splitlines() if re.search(r"\bK\d\b", line) and line != case.task.seed_prompt]
+    return f"{len(lines)} lines that name a code, of which {len(set(lines))}"
+
+
 def rule_adds(stage: str) -> str:
     """What the rule of the tickets adds, put in at a stage of the lost label."""
     return points(recorded("lost_label").trace(1, split="test", replicates=3).gain(stage).these.difference)
