@@ -14,7 +14,7 @@ EDIT = gb.edits.replace(
     "prompt_critique",
     example="train-5",
     text="Inputs about money, invoices or bank statements should be routed to K2.",
-    why="the label was K2; the critique says K1, and it names one customer's detail instead of the topic",
+    why="the label is K2; to name the topic, and not one customer's detail",
 )
 RULES = """Route the support ticket to one of K1, K2, K3. Reply with the answer line only.
 
@@ -60,7 +60,7 @@ def first_step(folder: Path, model: gb.Model) -> gb.Case:
         f"Example 2 was answered {given.answer}, which is **{'right' if given.correct else 'wrong'}**. "
         f"Its prompt critique: *“{critiques[3, 'train-20']}”*",
     )
-    case.write_note(4, f"**Edit:** K1 → K2, and the topic in place of one customer's detail.\n\n{compared.as_they_ran}")
+    case.write_note(4, f"**Edit:** the topic and its code, in place of one customer's detail.\n\n{compared.as_they_ran}")
     return case
 
 
