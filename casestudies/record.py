@@ -219,10 +219,11 @@ def weak_teacher(folder: Path, model: gb.Model) -> gb.Case:
     return _teacher(folder, "A weak teacher: 0.5B writes, 1.5B follows", model, gb.connect(SMALL))
 
 
-def _teacher(folder: Path, title: str, model: gb.Model, optimizer: gb.Model) -> gb.Case:
+def _teacher(folder: Path, title: str, pupil: gb.Model, teacher: gb.Model) -> gb.Case:
     """A naive step and three draws of it, the rules written by hand in its place, and the effect of either on the seed prompt."""
     task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 20, 30))
-    case = gb.Case(folder, title=title, task=task, model=model, optimizer=optimizer, method=gb.Method(selection="naive"), seed=0)
+    roles = {"model": pupil, "critic": teacher, "optimizer": teacher}
+    case = gb.Case(folder, title=title, task=task, **roles, method=gb.Method(selection="naive"), seed=0)
     first = case.step()
     for number in (1, 2, 3):
         case.replicate(first, "output_critique", number)

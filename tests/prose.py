@@ -186,14 +186,20 @@ def codes(case: gb.Recording, step: int) -> str:
     return f"{len(lines)} lines that name a code, of which {len(set(lines))}"
 
 
+def lost() -> Any:
+    """The trace of the lost label."""
+    return recorded("lost_label").trace(1, split="test", replicates=3)
+
+
 def rule_adds(stage: str) -> str:
-    """What the rule of the tickets adds, put in at a stage of the lost label."""
-    return points(recorded("lost_label").trace(1, split="test", replicates=3).gain(stage).these.difference)
+    """What the rule of the tickets adds, put in at a stage."""
+    return points(lost().gain(stage).these.difference)
 
 
 def came_through(at: str, stage: str) -> str:
-    """What share of the rule's words stands in a later stage, where it is put in at one."""
-    return f"{100 * mean(recorded('lost_label').trace(1, split='test', replicates=3).put(at, 'rule').words[stage]):.0f} %"
+    """How many of the rule's four words stand in a later stage, draw by draw, where it is put in at one."""
+    found = [round(4 * share) for share in lost().put(at, "rule").words[stage]]
+    return f"{', '.join(map(str, found[:-1]))} and {found[-1]}"
 
 
 def discovered(case: gb.Recording) -> list[tuple[float, float]]:
