@@ -587,7 +587,7 @@ def test_a_method_without_a_critic_ends_the_critics_turns(stub, tmp_path):
 
 
 def test_a_case_recorded_before_these_settings_opens_and_a_fork_of_it_goes_on(stub, tmp_path):
-    old = gb.Recording(ROOT / "casestudies" / "first_step")
+    old = gb.Recording(ROOT / "tests" / "golden" / "schema1" / "first_step")
     assert len(old) > 1 and old.method.evaluation == "direct" and old.method.beam == 1
     assert old.steps()["method"].str.startswith("three-stage, correct labels, direct").iloc[1]
 
@@ -603,4 +603,4 @@ def test_a_case_recorded_before_these_settings_opens_and_a_fork_of_it_goes_on(st
         fork.use(gb.Method(evaluation="critic-binary", labels="wrong", selection="naive"))
         judged = fork.step()
         assert judged.held and fork.step().variable == "critic"
-    assert len(gb.Recording(ROOT / "casestudies" / "first_step")) == len(old)
+    assert len(gb.Recording(ROOT / "tests" / "golden" / "schema1" / "first_step")) == len(old)

@@ -16,7 +16,6 @@ from stub import Stub
 ROOT = Path(__file__).resolve().parent.parent / "casestudies"
 NAMES = sorted(place.parent.name for place in ROOT.glob("*/journal.jsonl"))
 OF_OTHERS = {"three_engines": ("textgrad", "gepa")}
-OLDER = "four_updates"  # recorded when a reply that was cut off still became a prompt
 
 
 def loaded(name: str) -> Any:
@@ -31,16 +30,13 @@ script, on_bbeh = loaded("record"), loaded("bbeh")
 
 def said_then(case: gb.Recording) -> dict[str, dict[str, Any]]:
     """Every reply on record, by messages and seed, as an endpoint sends it; those that were cut off, too."""
-    older = case.path.name == OLDER
     return {
         _asked(row.messages, row.sampling.get("seed")): {
             "id": "then",
             "object": "chat.completion",
             "created": 0,
             "model": row.model,
-            "choices": [
-                {"index": 0, "message": {"role": "assistant", "content": row.text}, "finish_reason": "stop" if older else row.finish_reason}
-            ],
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": row.text}, "finish_reason": row.finish_reason}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
         }
         for row in case.calls().itertuples()

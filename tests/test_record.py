@@ -320,7 +320,7 @@ def test_a_case_of_the_first_schema_opens_steps_compares_and_is_kept(name, tmp_p
     def label(messages, body):
         return f"Answer: {old.task.train[0].target}" if messages[0]["role"] == "system" else "Inputs about parcels get K2."
 
-    old = gb.Recording(ROOT / "casestudies" / name)
+    old = gb.Recording(ROOT / "tests" / "golden" / "schema1" / name)
     journal = (old.path / "journal.jsonl").read_bytes()
     assert b'"schema_version":1' in journal[:200] and (old.path / "journal.jsonl").read_bytes() == journal
     lines = [json.loads(line) for line in (old.path / "calls.jsonl").read_bytes().splitlines()]
