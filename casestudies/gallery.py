@@ -113,6 +113,7 @@ def _cases(root: Path, into: Path) -> Iterator[Entry]:
 
 
 def _notebooks(root: Path, into: Path) -> Iterator[Entry]:
+    asks = dict(re.findall(r"^\| \[`(\w+)`\]\(.*?\) \| (.*) \|$", (root / "README.md").read_text(encoding="utf-8"), re.M))
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         text = notebook.cells[0].source
@@ -121,8 +122,8 @@ def _notebooks(root: Path, into: Path) -> Iterator[Entry]:
         parts = [Part("title", 1, title), *(part for n, cell in enumerate(notebook.cells) for part in _cell(cell, f"cell-{n}"))]
         _write(into / f"{path.stem}.html", title, parts)
         _lead_back(into / f"{path.stem}.html")
-        first = re.split(r"(?<=[.?])\s", text.split("\n\n", 1)[1].replace("\n", " "))[0]
-        yield Entry(f"{path.stem}.html", title, Markup(_MARKDOWN(first)).striptags(), _headings(notebook))
+        line = asks[path.stem]
+        yield Entry(f"{path.stem}.html", title, line[:1].upper() + line[1:], _headings(notebook))
 
 
 def _write(file: Path, title: str, parts: list[Part]) -> None:
