@@ -61,7 +61,7 @@ def test_replay_needs_no_widgets():
 def test_an_export_without_annotations(capsys, tmp_path):
     for which, there in (("all", True), ("none", False)):
         assert main(["export", str(RECORDED), str(tmp_path / "story.html"), "--annotations", which]) == 0
-        assert ("lost the label" in (tmp_path / "story.html").read_text()) == there
+        assert ("as its evaluation says" in (tmp_path / "story.html").read_text()) == there
     capsys.readouterr()
 
 
