@@ -169,18 +169,9 @@ def discovery(folder: Path, model: gb.Model) -> gb.Case:
 
 def long_run(folder: Path, model: gb.Model) -> gb.Case:
     """Twenty naive steps on tickets, each from a batch of its own; every fourth scored on train and validation, the ends on test."""
-    return _long_run(folder, "A long run: twenty naive steps on tickets with opaque codes", model, "correct")
-
-
-def long_run_wrong(folder: Path, model: gb.Model) -> gb.Case:
-    """The same with a wrong label on every ticket."""
-    return _long_run(folder, "A long run on wrong labels: twenty naive steps on tickets with opaque codes", model, "wrong")
-
-
-def _long_run(folder: Path, title: str, model: gb.Model, labels: str) -> gb.Case:
     task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
     writer = gb.connect(model.name, sampling={"max_tokens": 1500})  # the prompt grows with every step
-    method = gb.Method(labels=labels, selection="naive")
+    title, method = "A long run: twenty naive steps on tickets with opaque codes", gb.Method(selection="naive")
     case = gb.Case(folder, title=title, task=task, model=model, optimizer=writer, method=method, seed=0)
     for number in range(21):
         if number:
@@ -267,7 +258,6 @@ CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {
         labels_lies,
         discovery,
         long_run,
-        long_run_wrong,
         wrong_critic,
         strong_teacher,
         weak_teacher,
