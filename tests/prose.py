@@ -23,7 +23,7 @@ _CODE = (
     re.compile(r"\]\([^)]*\)"),
 )
 # names and places, not figures: K1, step 3, "## 2.", 1.5b in a model's name
-_NAME = re.compile(r"\bK\d\b|\b[Ss]teps? \d+\b|^#+ \d+\.|\b[Ss]ection \d+\b|\b[Ee]xample \d+\b|\b[Tt]rial \d+\b", re.M)
+_NAME = re.compile(r"\bK\d\b|\b[Ss]teps? \d+(?: and \d+)?\b|^#+ \d+\.|\b[Ss]ection \d+\b|\b[Ee]xample \d+\b|\b[Tt]rial \d+\b", re.M)
 _NUMBER = re.compile(r"[+−-]?\d[\d,.]*(?<=\d)")
 
 
@@ -173,6 +173,14 @@ def floor(case: gb.Recording, after: int, before: int) -> tuple[str, str]:
     return tuple(
         f"{', '.join(f'{100 * s:.0f}' for s in arm.floor[:-1])} and {100 * arm.floor[-1]:.0f} %" for arm in (found.after, found.before)
     )
+
+
+def moved(case: gb.Recording, step: int, label: str) -> tuple[str, str]:
+    """How often a class is answered, and how its recall fell, by a step's prevalence check."""
+    found = case.prevalence(step).check
+    (was, now), (before, after) = found.answered[label], found.recall[label]
+    share = f"answered in {100 * now:.1f} % of cases in place of {100 * was:.1f} %"
+    return share, f"falls from {100 * before:.1f} to {100 * after:.1f} %"
 
 
 def curve(case: gb.Recording, split: str) -> str:
