@@ -26,7 +26,7 @@ def record(folder: Path, data: Path, model: gb.Model) -> gb.Case:
 
 
 def figures(case: gb.Recording) -> dict[str, Any]:
-    """What such a case came to, without a word of its task: answers as right or wrong, texts as their length in words."""
+    """What such a case came to, without a word of its task: answers as right (1) or wrong, texts as their length in words."""
     effect, step, calls, model = case.compare(0, 1, "test", replicates=3), case[1], case.calls(), case.shown_model()
     return {
         "task": {"name": case.task.name, "sha256": case.task.source["sha256"], "sizes": SIZES},
@@ -40,7 +40,9 @@ def figures(case: gb.Recording) -> dict[str, Any]:
             "rewritten prompt": len(step.chosen_prompt.split()),
         },
         "validation": {str(id): _shares(case, id) for id in (0, 1)},
-        "test": {"draws of the seed prompt": effect.before.right, "draws of the step": effect.after.right},
+        "test": {
+            name: [list(map(int, draw)) for draw in arm.right] for name, arm in (("seed prompt", effect.before), ("step", effect.after))
+        },
     }
 
 
@@ -61,7 +63,8 @@ def main() -> None:
     if chosen.into.exists():
         sys.exit(f"{chosen.into} is there already; name another with --into")
     case = record(chosen.into, chosen.data, gb.connect("qwen2.5-coder-1.5b"))
-    (chosen.into / "figures.json").write_text(json.dumps(figures(case), indent=1) + "\n", encoding="utf-8")
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(found)}" for name, found in figures(case).items())
+    (chosen.into / "figures.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     print(case)
 
 

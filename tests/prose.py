@@ -13,6 +13,7 @@ import nbformat
 from scipy.stats import kendalltau, t
 
 import gradbook as gb
+from gradbook import stats
 from gradbook.stats import points
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -181,6 +182,19 @@ def moved(case: gb.Recording, step: int, label: str) -> tuple[str, str]:
     (was, now), (before, after) = found.answered[label], found.recall[label]
     share = f"answered in {100 * now:.1f} % of cases in place of {100 * was:.1f} %"
     return share, f"falls from {100 * before:.1f} to {100 * after:.1f} %"
+
+
+def told(figures: dict[str, Any], step: str, name: str) -> str:
+    """The scores of a prompt on BBEH, as the page's table has them."""
+    shares = figures["validation"][step]
+    return (
+        " | ".join([f"| {name} | {shares['right'][0]}", *("{}/{}".format(*shares[label]) for label in ("Yes", "No", "Ambiguous"))]) + " |"
+    )
+
+
+def measured(figures: dict[str, Any]) -> str:
+    """What the draws on BBEH came to, for questions like these."""
+    return str(stats.effect(figures["test"]["seed prompt"], figures["test"]["step"]).like_these)
 
 
 def curve(case: gb.Recording, split: str) -> str:
