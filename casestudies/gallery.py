@@ -38,10 +38,13 @@ NOTEBOOK = """
 .gb-code { background: light-dark(#f3f5f7, #1c2229); border-left: 3px solid var(--gb-accent); padding: 8px 12px; overflow-x: auto; }
 pre { overflow-x: auto; }
 nav > ol { list-style: none; padding: 0; }
+nav:not(:has(li)) { display: none; }
 table.dataframe { border: 0; border-collapse: collapse; font-size: 13px; }
 table.dataframe :is(td, th) { border: 0; border-bottom: 1px solid var(--gb-line); padding: 4px 10px; }
 table.dataframe :is(td, th) { text-align: left !important; vertical-align: top !important; } /* pandas' own rules come later */
 .gb-scroll { margin-bottom: 1em; }
+table:not([class]) { border-collapse: collapse; }
+table:not([class]) :is(td, th) { padding: 4px 16px 4px 0; border-bottom: 1px solid var(--gb-line); text-align: left; }
 @media (max-width: 600px) { table.dataframe td:last-child { min-width: 16em; } }
 """
 INDEX = """<!doctype html>

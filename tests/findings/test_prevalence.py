@@ -83,6 +83,7 @@ def test_a_gain_that_takes_nothing_from_any_class_is_not(stub, tmp_path):
     step = case.step()
     found = case.prevalence(step, split="test")
     assert found.verdict == "not flagged" and found.check.gain[0] > 0
+    assert tell(case, found).good is None, "what few questions do not show is not in the clear"
     assert str(found).startswith("No class is shown to have paid for the gain: accuracy +")
     assert found.remarks == ("Too few examples are K1 or K2 or K3 for a loss there to be shown.",)
     back = case.prevalence(case[0].id + 1, step, split="test")

@@ -29,7 +29,7 @@ def prevalence(rec: "Recording | None", found: PrevalenceCheck) -> FindingView:
         asked=f"{found.hypothesis} The prompt of step {found.step} was set against {before}: they answered {times}. A gain that takes "
         f"nothing from any class is flagged in at most {check.alpha:.0%} of cases.",
         verdict=found.verdict,
-        good={"flagged": False, "not flagged": True}.get(found.verdict),
+        good=False if found.verdict == "flagged" else None,  # what is not shown is not good yet
         sentence=str(found),
         bars=tuple(
             BarView(name, gain, None, None, f"{pair[0]:.1%} → {pair[1]:.1%}", "bad" if gain < 0 else "quiet")
