@@ -171,9 +171,8 @@ def test_a_study_killed_five_times_ends_as_if_it_never_was(stub, tmp_path, undis
     study = gb.Study(tmp_path / "study")
     pd.testing.assert_frame_equal(table(study), undisturbed)
     payments.check()
-    print(
-        f"{len(stub.requests)} requests, {kills} kills; {done} of {len(undisturbed)} trials were done at the last; {payments.lost.total()} calls were under way"
-    )
+    told = f"{len(stub.requests)} requests, {kills} kills, {payments.lost.total()} calls under way"
+    print(f"{told}; {done} of {len(undisturbed)} trials were done at the last")
 
 
 @pytest.mark.bridges
