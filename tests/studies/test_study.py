@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -216,6 +217,27 @@ def test_stopping_and_running_again_ends_as_if_never_stopped(after, stub, tmp_pa
     whole = make(tmp_path / "whole", stub.url)
     whole.run()
     pd.testing.assert_frame_equal(table(study), table(whole))
+
+
+def test_a_trial_that_is_stopped_while_its_case_opens_leaves_it_closed(stub, tmp_path, monkeypatch):
+    begun, opened = threading.Event(), []
+
+    def slowly(*args, **named):
+        begun.set()
+        time.sleep(0.3)
+        opened.append(gb.Case(*args, **named))  # kept, so that nothing closes it by chance
+        return opened[-1]
+
+    study = make(tmp_path, stub.url, trials=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("gradbook.studies.trial.Case", slowly)
+        running = background.submit(study.arun())
+        assert begun.wait(10)
+        stop(running)
+        while not opened:
+            time.sleep(0.01)
+    study.run()
+    assert study.failures().empty and set(study.trials()["status"]) == {"done"}
 
 
 @pytest.mark.parametrize("after", [5, 60])

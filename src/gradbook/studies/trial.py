@@ -175,7 +175,12 @@ class Trial:
             seed=self.seed,
             title=f"{self.place.arm}, trial {self.place.trial}: {self.place.task}, {self.place.model}",
         )
-        case = await asyncio.to_thread(made)
+        opening = asyncio.ensure_future(asyncio.to_thread(made))
+        try:
+            case = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            (await opening).close()  # its thread goes on, and would leave the case open
+            raise
         if case.current.id != (last := line(case)[-1]).id:  # a person has looked at it meanwhile, or tried something
             case.go(last)
         return case
