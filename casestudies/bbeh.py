@@ -1,7 +1,7 @@
 """One step on a task of BIG-Bench Extra Hard, told in figures alone.
 
 `python casestudies/bbeh.py FOLDER/bbeh_causal_understanding.json --into cases/bbeh`. The case holds the task's text and stays where it
-is recorded; `figures.json` beside it holds no word of the task, and is what may be published.
+is recorded; the `figures.json` in its folder holds no word of the task, and is what may be published.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def _shares(case: gb.Recording, step: int) -> dict[str, list[int]]:
 
 
 def main() -> None:
-    """Record a case of the task that the command line names, and write its figures beside it."""
+    """Record a case of the task that the command line names, and write its figures into its folder."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("data", type=Path, help="a task's JSON file, from github.com/google-deepmind/bbeh")
     options.add_argument("--into", type=Path, default=Path("cases/bbeh"), help="a folder that is not there yet (default: cases/bbeh)")

@@ -125,7 +125,8 @@ def _notebooks(root: Path, into: Path) -> Iterator[Entry]:
         parts = [Part("title", 1, title), *(part for n, cell in enumerate(notebook.cells) for part in _cell(cell, f"cell-{n}"))]
         _write(into / f"{path.stem}.html", title, parts)
         _lead_back(into / f"{path.stem}.html")
-        line = asks[path.stem]
+        if not (line := asks.get(path.stem, "")):
+            raise gb.GradbookError(f"README.md asks no question for {path.name}: give it a row in the table of the casebook")
         yield Entry(f"{path.stem}.html", title, line[:1].upper() + line[1:], _headings(notebook))
 
 

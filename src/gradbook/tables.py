@@ -18,7 +18,7 @@ def steps(case: "Recording") -> pd.DataFrame:
     """One row a step: where it stands in the tree, its method and edits, the accuracy of the task's prompt on each split and
     on the step's batch, a critic's agreement with the gold answers there, prompt, seconds, note, and the model that scored.
 
-    A draw (`replicate` above 0) has its own answers where they were asked for, and not those that its prompt gave another step.
+    A draw (`replicate` above 0) stands with its own answers, or with those that its prompt gave another step where it has none.
     """
     scored_by = (case.shown_model() or {"name": None})["name"]
     rows = [

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import functools
 import json
 import math
@@ -179,7 +180,8 @@ class Trial:
         try:
             case = await asyncio.shield(opening)
         except asyncio.CancelledError:
-            (await opening).close()  # its thread goes on, and would leave the case open
+            with contextlib.suppress(Exception):  # a case that cannot be opened need not be closed, and the trial is stopped all the same
+                (await opening).close()  # its thread goes on, and would leave the case open
             raise
         if case.current.id != (last := line(case)[-1]).id:  # a person has looked at it meanwhile, or tried something
             case.go(last)
