@@ -1,12 +1,13 @@
 """One event loop of gradbook's own, in a daemon thread: long work runs there, so a notebook's own loop stays free."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gradbook.errors import GradbookError
 
@@ -66,4 +67,26 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return future.result()
     except KeyboardInterrupt:
         future.cancel()
+        raise
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+
+
+_Opened = TypeVar("_Opened", bound=_Closes)
+
+
+async def opened(make: Callable[[], _Opened]) -> _Opened:
+    """What `make` opens, in a thread; cancelled meanwhile, it is closed, since its thread goes on and would leave it open.
+
+    Raises:
+        Exception: whatever `make` raises.
+    """
+    opening = asyncio.ensure_future(asyncio.to_thread(make))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):  # what cannot be opened need not be closed
+            (await opening).close()
         raise

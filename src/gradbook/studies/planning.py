@@ -242,7 +242,7 @@ async def _dry_step(folder: Path, task: Task, arm: Arm, seed: int, models: Mappi
     ):
         return known
     roles: dict[str, Any] = {"model": models["task"], "critic": models["critic"], "optimizer": models["optimizer"]}
-    case = await asyncio.to_thread(functools.partial(Case, folder, task=task, method=arm.method, seed=seed, title="A dry run", **roles))
+    case = await background.opened(functools.partial(Case, folder, task=task, method=arm.method, seed=seed, title="A dry run", **roles))
     try:
         await background.here(case.arun(batches=1))
         await case.ascore(0, "test")

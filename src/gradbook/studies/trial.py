@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import functools
 import json
 import math
@@ -176,13 +175,7 @@ class Trial:
             seed=self.seed,
             title=f"{self.place.arm}, trial {self.place.trial}: {self.place.task}, {self.place.model}",
         )
-        opening = asyncio.ensure_future(asyncio.to_thread(made))
-        try:
-            case = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):  # a case that cannot be opened need not be closed, and the trial is stopped all the same
-                (await opening).close()  # its thread goes on, and would leave the case open
-            raise
+        case = await background.opened(made)
         if case.current.id != (last := line(case)[-1]).id:  # a person has looked at it meanwhile, or tried something
             case.go(last)
         return case
