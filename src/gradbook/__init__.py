@@ -54,7 +54,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Forecast", "Stepper", "StudyBook"):  # widgets and plots take a second to import, which a script need not wait for
+    if name in ("Forecast", "Stepper", "StudyBook"):  # a script has no use for widgets and pages, and need not wait for them
         from gradbook import ui
 
         return getattr(ui, name)

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
+import scipy
 from pydantic import Field
-from scipy.special import ndtri
 
 from gradbook import displays
 from gradbook.costs import Calls, Plan, answers, plan, run_again, times
@@ -43,7 +43,7 @@ class Finding(Record):
     @property
     def stricter(self) -> float:
         """How many times as wide the interval of the next look is, with the same draws."""
-        return float(ndtri(share_of_look(self.look + 1, ALPHA) / 2) / ndtri(self.alpha / 2))
+        return float(scipy.special.ndtri(share_of_look(self.look + 1, ALPHA) / 2) / scipy.special.ndtri(self.alpha / 2))
 
     @property
     def looked(self) -> str:

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import nctdtr, stdtr, stdtrit
 
 from gradbook.errors import StatsError
 from gradbook.stats.looks import level_of_look
@@ -66,13 +66,13 @@ class Difference:
 
     def half(self, level: float) -> Array:
         """Half of the interval that errs with probability `level`."""
-        return np.asarray(stdtrit(self.df, 1 - level / 2) * np.sqrt(self.variance))
+        return np.asarray(scipy.special.stdtrit(self.df, 1 - level / 2) * np.sqrt(self.variance))
 
     @property
     def p(self) -> Array:
         """The two-sided p of no difference."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            p = 2 * stdtr(self.df, -np.abs(self.value) / np.sqrt(self.variance))
+            p = 2 * scipy.special.stdtr(self.df, -np.abs(self.value) / np.sqrt(self.variance))
         return np.where(self.variance > 0, p, np.where(self.value == 0, 1.0, 0.0))
 
     def verdicts(self, margin: float, alpha: float, look: int | None = None) -> NDArray[np.int64]:
@@ -82,7 +82,7 @@ class Difference:
         the look at that many replicates, in a series in which all looks share `alpha`.
         """
         shown = np.abs(self.value) > self.half(level(alpha, look))
-        reach = stdtrit(self.df, 1 - level(2 * alpha, look) / 2) * np.sqrt(self.variance + self.rare)
+        reach = scipy.special.stdtrit(self.df, 1 - level(2 * alpha, look) / 2) * np.sqrt(self.variance + self.rare)
         inside = np.abs(self.value) + reach < margin
         return np.select([inside, shown & (self.value > 0), shown], [3, 2, 1], 0)
 
@@ -258,9 +258,9 @@ class Effect:
         df = variance**2 / (sum(v**2 for v in draws) / (r - 1) + profile**2 / (n - 1))
         look, error = r if self.watched else None, variance**0.5
         if size:
-            return float(1 - nctdtr(df, abs(size) / error, stdtrit(df, 1 - level(self.alpha, look) / 2)))
-        room = self.margin - stdtrit(df, 1 - level(2 * self.alpha, look) / 2) * (variance + rare) ** 0.5
-        return max(0.0, float(2 * stdtr(df, room / error) - 1))
+            return float(1 - scipy.special.nctdtr(df, abs(size) / error, scipy.special.stdtrit(df, 1 - level(self.alpha, look) / 2)))
+        room = self.margin - scipy.special.stdtrit(df, 1 - level(2 * self.alpha, look) / 2) * (variance + rare) ** 0.5
+        return max(0.0, float(2 * scipy.special.stdtr(df, room / error) - 1))
 
 
 def _alone(answering: Sequence[float], replicates: Sequence[int]) -> float:

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from scipy.special import bdtr, ndtri, stdtrit
+import scipy
 
 
 def wilson(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a share, 0 to 1 (Wilson 1927); (nan, nan) where the total is 0."""
     if not total:
         return math.nan, math.nan
-    z, share = float(ndtri((1 + level) / 2)), count / total
+    z, share = float(scipy.special.ndtri((1 + level) / 2)), count / total
     centre = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     return max(0.0, centre - half), min(1.0, centre + half)
@@ -34,7 +34,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     n = len(values)
     if n < 2:
         return math.nan, math.nan
-    mean, half = sum(values) / n, float(stdtrit(n - 1, (1 + level) / 2)) * _deviation(values) / math.sqrt(n)
+    mean, half = sum(values) / n, float(scipy.special.stdtrit(n - 1, (1 + level) / 2)) * _deviation(values) / math.sqrt(n)
     return mean - half, mean + half
 
 
@@ -50,4 +50,4 @@ def paired_p(fixed: int, broken: int) -> float:
         fixed: examples wrong before and right after.
         broken: examples right before and wrong after.
     """
-    return min(1.0, 2 * float(bdtr(min(fixed, broken), fixed + broken, 0.5)))
+    return min(1.0, 2 * float(scipy.special.bdtr(min(fixed, broken), fixed + broken, 0.5)))

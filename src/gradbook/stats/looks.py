@@ -10,7 +10,7 @@ than Brownian motion has them, so the levels are on the safe side for examples l
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 FIRST = 3
 """Replicates an arm at the first look: with two, the variance of a draw is anybody's guess."""
@@ -31,9 +31,9 @@ def _levels(alpha: float, last: int) -> tuple[float, ...]:
         low, high, want = 0.0, edge * 2 + 20, alpha * _spent(look) - spent
         for _ in range(40):
             edge = (low + high) / 2
-            crossing = 2 * float(mass @ ndtr((at - edge) / step))  # on either side as often
+            crossing = 2 * float(mass @ scipy.special.ndtr((at - edge) / step))  # on either side as often
             low, high = (edge, high) if crossing > want else (low, edge)
-        levels.append(float(2 * ndtr(-edge / np.sqrt(look))))
+        levels.append(float(2 * scipy.special.ndtr(-edge / np.sqrt(look))))
         grid = np.linspace(-edge, edge, _GRID)
         half = np.exp(-(((grid[: _GRID // 2 + 1, None] - at) / step) ** 2) / 2) @ mass / (step * np.sqrt(2 * np.pi))
         half[0] /= 2  # by trapezoids

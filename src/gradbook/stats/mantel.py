@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from gradbook.errors import StatsError
 
@@ -104,7 +104,7 @@ def _half(x: Array, y: Array, alpha: float) -> float:
     count = len(x)
     kept = [np.delete(np.arange(count), n) for n in range(count)]
     without = np.array([_slope(x[np.ix_(some, some)], y[np.ix_(some, some)]) for some in kept])
-    half = stdtrit(count - 1, 1 - alpha) * (count - 1) * without.std(ddof=1) / math.sqrt(count)
+    half = scipy.special.stdtrit(count - 1, 1 - alpha) * (count - 1) * without.std(ddof=1) / math.sqrt(count)
     return float(half) if np.isfinite(half) else math.inf
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import nctdtr, nctdtrinc, stdtrit
 
 from gradbook.errors import StatsError
 
@@ -64,9 +64,9 @@ def power(
     scale, df, least = design(trials, doses, paired)
     if sided * least > alpha * (1 + 1e-9):
         return 0.0
-    away, reach = min(abs(d) * scale, _SURE), float(stdtrit(df, 1 - alpha / sided))
-    other = np.nan_to_num(nctdtr(df, away, -reach)) if sided == 2 else 0.0  # SciPy has nan where it has no digits left
-    return float(1 - nctdtr(df, away, reach) + other)
+    away, reach = min(abs(d) * scale, _SURE), float(scipy.special.stdtrit(df, 1 - alpha / sided))
+    other = np.nan_to_num(scipy.special.nctdtr(df, away, -reach)) if sided == 2 else 0.0  # SciPy has nan where it has no digits left
+    return float(1 - scipy.special.nctdtr(df, away, reach) + other)
 
 
 def detectable(
@@ -76,7 +76,8 @@ def detectable(
     scale, df, least = design(trials, doses, paired)
     if sided * least > alpha * (1 + 1e-9):
         return math.inf
-    return float(nctdtrinc(df, 1 - at, stdtrit(df, 1 - alpha / sided))) / scale  # the other tail adds nothing that is seen here
+    reach = scipy.special.stdtrit(df, 1 - alpha / sided)
+    return float(scipy.special.nctdtrinc(df, 1 - at, reach)) / scale  # the other tail adds nothing that is seen here
 
 
 def trials_for(
@@ -136,5 +137,5 @@ def hedges(first: ArrayLike, second: ArrayLike, paired: bool = False, level: flo
         return Size(math.nan, math.nan, math.nan)
     fewer = math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)
     t = float(a.mean() - b.mean()) / sd * scale
-    bounds = nctdtrinc(df, np.array([1 - level / 2, level / 2]), t) / scale
+    bounds = scipy.special.nctdtrinc(df, np.array([1 - level / 2, level / 2]), t) / scale
     return Size(fewer * t / scale, *(fewer * bounds).tolist())

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, stdtr
+import scipy
 
 from gradbook.errors import StatsError
 
@@ -92,7 +92,7 @@ def prevalence(
 def _fell(by_example: np.ndarray) -> float:
     """The one-sided p that as many of the examples that changed went down by chance: an exact sign test."""
     down, up = int((by_example < 0).sum()), int((by_example > 0).sum())
-    return float(bdtr(up, down + up, 0.5)) if down else 1.0
+    return float(scipy.special.bdtr(up, down + up, 0.5)) if down else 1.0
 
 
 def _p_of_gap(moved: np.ndarray, classes: np.ndarray, groups: np.ndarray, sizes: np.ndarray) -> float:
@@ -101,7 +101,7 @@ def _p_of_gap(moved: np.ndarray, classes: np.ndarray, groups: np.ndarray, sizes:
     gap, own = float(weights @ moved), (np.bincount(classes, moved) / sizes)[classes]
     df = int(groups.max()) + 1 - len(sizes)
     error = float(np.sqrt((np.bincount(groups, weights * (moved - own)) ** 2).sum() * (df + len(sizes)) / df))
-    return float(stdtr(df, -gap / error)) if error else float(gap <= 0)
+    return float(scipy.special.stdtr(df, -gap / error)) if error else float(gap <= 0)
 
 
 def _answered(names: Sequence[str], *arms: Answers) -> dict[str, tuple[float, float]]:

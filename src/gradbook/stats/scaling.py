@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from gradbook.errors import StatsError
 
@@ -73,7 +73,7 @@ def scaling(sizes: Sequence[float], scores: Sequence[ArrayLike], alpha: float = 
     model = _FACTORS[:, None] * np.exp(_EXPONENTS[:, None, None] * logs) + floor
     fits = -((np.log(model) @ freedom + 1 / model @ (freedom * seen)) / 2).min(-1)
     away = 2 * (fits.max() - fits) / _tails(draws)
-    inside = np.flatnonzero(away <= stdtrit(max(int(freedom.sum()) - 2, 1), 1 - alpha) ** 2)
+    inside = np.flatnonzero(away <= scipy.special.stdtrit(max(int(freedom.sum()) - 2, 1), 1 - alpha) ** 2)
     first, last = int(inside[0]), int(inside[-1])  # the bounds are the first points of the grid outside
     return Scaling(
         exponent=float(_EXPONENTS[int(fits.argmax())]) if away.max() > 1e-2 else math.nan,

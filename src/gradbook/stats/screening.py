@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
 
 from gradbook.errors import StatsError
 from gradbook.stats.effect import Effect, effect, satterthwaite
@@ -78,7 +78,7 @@ def screen(removed: ArrayLike, scores: ArrayLike, alpha: float = 0.05) -> tuple[
     rounding = 1e-12 * max(float(np.abs(table).max()), 1.0)
     worth, error = -fits[1:].mean(1), np.maximum(np.sqrt(variance), rounding)
     degrees = satterthwaite(variance, by_runs**2 / df + by_examples**2 / (n - 1))
-    half, p = stdtrit(degrees, 1 - alpha / 2) * error, 2 * stdtr(degrees, -np.abs(worth) / error)
+    half, p = scipy.special.stdtrit(degrees, 1 - alpha / 2) * error, 2 * scipy.special.stdtr(degrees, -np.abs(worth) / error)
     return tuple(Worth(*map(float, found)) for found in zip(worth, worth - half, worth + half, p, strict=True))
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
 
 from gradbook.errors import StatsError
 from gradbook.stats.effect import Array, arm, points
@@ -59,8 +59,8 @@ def optimism(chosen: ArrayLike, untouched: ArrayLike, seed: Sequence[ArrayLike] 
     variance, uncertain = sum(part for part, _, _ in parts), sum(seen**2 / df for _, seen, df in parts)
     value, error = float(gaps.mean()), variance**0.5
     df = variance**2 / uncertain if uncertain else 1.0
-    half = float(stdtrit(df, 1 - alpha / 2)) * error
-    p = float(2 * stdtr(df, -abs(value) / error)) if error else float(value == 0)
+    half = float(scipy.special.stdtrit(df, 1 - alpha / 2)) * error
+    p = float(2 * scipy.special.stdtr(df, -abs(value) / error)) if error else float(value == 0)
     return Optimism(value, value - half, value + half, p, trials, seed is not None)
 
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from gradbook.errors import StatsError
 from gradbook.stats.effect import Array, Difference, Estimate, estimate
@@ -119,4 +119,4 @@ def _half(values: Array, labels: NDArray[np.integer[Any]], counts: tuple[int, ..
     squares += max(sizes.min() ** 2 - squares.sum(), 0) / len(counts)  # one draw that a dose next to it is level with
     parts = squares * sizes / (sizes - 1) * (2 / _compared(counts)) ** 2
     df = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
-    return float(stdtrit(df, 1 - alpha / 2) * np.sqrt(parts.sum()))
+    return float(scipy.special.stdtrit(df, 1 - alpha / 2) * np.sqrt(parts.sum()))
