@@ -1,6 +1,7 @@
 """A recording goes on: a copy of it, on the model that it was recorded with."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import gradbook as gb
 from gradbook.ui import waking
 from small import small_task
-from ui.page import alert, click, edit, enabled, text
+from ui.page import alert, click, edit, enabled, press, text, wait
 
 RECORDED = Path(__file__).resolve().parents[2] / "casestudies" / "first_step"
 SMALL = "smollm2-135m"
@@ -62,8 +63,32 @@ def test_a_copy_of_a_trial_is_called_by_its_arm(here, monkeypatch):
     monkeypatch.setattr(waking, "connect", lambda name, **_: gb.connect("small", base_url="http://127.0.0.1:1/v1", api_key="k"))
     (here / "study" / "wrong-labels-0818f8d3").mkdir(parents=True)
     shutil.move(here / "first_step", here / "study" / "wrong-labels-0818f8d3" / "0")
-    case, said = waking.woken(gb.Recording(here / "study" / "wrong-labels-0818f8d3" / "0"))
-    assert case.path == here / "cases" / "wrong-labels-0818f8d3-0" and "cases/wrong-labels-0818f8d3-0" in said
+    trial = gb.Recording(here / "study" / "wrong-labels-0818f8d3" / "0")
+    case = waking.woken(trial, waking.models(trial))
+    assert case.path == here / "cases" / "wrong-labels-0818f8d3-0" and "cases/wrong-labels-0818f8d3-0" in waking.said(case, trial)
+
+
+def test_a_copy_that_is_stopped_while_it_opens_is_left_to_the_next_who_opens_it(here, monkeypatch):
+    monkeypatch.setattr(waking, "connect", lambda name, **_: gb.connect("small", base_url="http://127.0.0.1:1/v1", api_key="k"))
+    opens, go_on, opened, made = threading.Event(), threading.Event(), waking.woken, []
+
+    def slow(*case):
+        made.append(opened(*case))  # it is closed, and does not only go when nobody holds it
+        opens.set()
+        assert go_on.wait(30)
+        return made[-1]
+
+    monkeypatch.setattr(waking, "woken", slow)
+    replay = gb.Stepper(gb.Recording(here / "first_step"))
+    press(replay, replay.desk.wake.label)
+    assert opens.wait(30)
+    press(replay, "Stop")
+    wait(replay)
+    assert text(replay, "message").startswith("Stopped") and replay.case.path == here / "first_step"
+    go_on.set()
+    click(replay, replay.desk.wake.label)
+    assert replay.case.path == here / "cases" / "first_step-2"
+    gb.Case(here / "cases" / "first_step").close()
 
 
 def test_a_case_without_anything_on_record_says_nothing(tmp_path):

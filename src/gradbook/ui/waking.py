@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from gradbook.case import Case
 from gradbook.errors import GradbookError
-from gradbook.models import connect
+from gradbook.models import Model, connect
 from gradbook.models.registry import MODELS
 from gradbook.models.weights import installed
 from gradbook.recording import Recording
@@ -53,24 +53,36 @@ def wake(case: Recording) -> Wake | None:
     return Wake(tuple(found), round(missing / 1e6), copies, "")
 
 
-def woken(case: Recording) -> tuple[Case, str]:
-    """The case that goes on, a copy in `cases` of the working folder where it is a recording, and a sentence on it. May fetch weights.
+def models(case: Recording) -> dict[Role, Model]:
+    """The models of a case, by the roles that they played. May fetch weights.
 
     Raises:
         ModelError: the weights cannot be had.
-        CaseError: the copy cannot be written.
         GradbookError: the case was recorded with other models than known weights.
     """
     how = wake(case)
     if how is None or not how.models:
         raise GradbookError(f"{case.path.name} was not recorded with a model that can be fetched: open it with one of yours")
     roles = _roles(case)
-    models = {facts["id"]: connect(facts["name"], sampling=facts["sampling"]) for facts in roles.values()}
-    task, *others = (models[roles[role]["id"]] if role in roles else None for role in get_args(Role))
-    path = case.copy(_free(case)) if how.copies else case.path
-    made = Case(path, task=case.task, model=task, **dict(zip(get_args(Role)[1:], others, strict=True)))
-    copy = f"This is a copy, {path.relative_to(Path.cwd())}; the recording stays as it is. " if how.copies else ""
-    return made, f"{copy}In Python it is the workbench's .case."
+    found = {facts["id"]: connect(facts["name"], sampling=facts["sampling"]) for facts in roles.values()}
+    return {role: found[facts["id"]] for role, facts in roles.items()}
+
+
+def woken(case: Recording, models: dict[Role, Model]) -> Case:
+    """The case that goes on with `models`: itself, or a copy in `cases` of the working folder where it is a recording.
+
+    Raises:
+        CaseError: the copy cannot be written.
+    """
+    path = case.path if isinstance(case, Case) else case.copy(_free(case))
+    task, *others = (models.get(role) for role in get_args(Role))
+    return Case(path, task=case.task, model=task, **dict(zip(get_args(Role)[1:], others, strict=True)))
+
+
+def said(case: Case, before: Recording) -> str:
+    """A sentence on the case that goes on."""
+    copy = f"This is a copy, {case.path.relative_to(Path.cwd())}; the recording stays as it is. " if case.path != before.path else ""
+    return f"{copy}In Python it is the workbench's .case."
 
 
 def _roles(case: Recording) -> dict[Role, dict[str, Any]]:
