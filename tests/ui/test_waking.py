@@ -68,12 +68,12 @@ def test_a_copy_of_a_trial_is_called_by_its_arm(here, monkeypatch):
     assert case.path == here / "cases" / "wrong-labels-0818f8d3-0" and "cases/wrong-labels-0818f8d3-0" in waking.said(case, trial)
 
 
-def test_a_copy_that_is_stopped_while_it_opens_is_left_to_the_next_who_opens_it(here, monkeypatch):
+def test_a_copy_that_is_stopped_while_it_opens_is_closed(here, monkeypatch):
     monkeypatch.setattr(waking, "connect", lambda name, **_: gb.connect("small", base_url="http://127.0.0.1:1/v1", api_key="k"))
     opens, go_on, opened, made = threading.Event(), threading.Event(), waking.woken, []
 
     def slow(*case):
-        made.append(opened(*case))  # it is closed, and does not only go when nobody holds it
+        made.append(opened(*case))
         opens.set()
         assert go_on.wait(30)
         return made[-1]
@@ -88,7 +88,7 @@ def test_a_copy_that_is_stopped_while_it_opens_is_left_to_the_next_who_opens_it(
     go_on.set()
     click(replay, replay.desk.wake.label)
     assert replay.case.path == here / "cases" / "first_step-2"
-    gb.Case(here / "cases" / "first_step").close()
+    assert made[0].path == here / "cases" / "first_step" and made[0].read_only_because == "it was closed"
 
 
 def test_a_case_without_anything_on_record_says_nothing(tmp_path):
