@@ -101,7 +101,7 @@ def means(found: "Effect") -> tuple[tuple[str, str, str], ...]:
 
 def _floor(arm: "Arm") -> str:
     if not arm.draws:
-        return f"Step {arm.step} has no draws."
+        return f"Step {arm.step} has no draws on this split."
     runs = ", ".join(f"{value:.1%}" for value in arm.floor)
     return f"Step {arm.step}, {count(len(arm.draws), 'draw')}, {rerun_from(arm.fresh_from)}: {runs}."
 
