@@ -15,6 +15,8 @@ from stub import Stub
 
 ROOT = Path(__file__).resolve().parent.parent / "casestudies"
 NAMES = sorted(place.parent.name for place in ROOT.glob("*/journal.jsonl"))
+REFERS = ("id", "parent", "origin", "replicate_of")
+"""The fields of a step that name a step."""
 OF_OTHERS = {"three_engines": ("textgrad", "gepa")}
 
 
@@ -56,7 +58,9 @@ def said(value: Any) -> Any:
 
 
 def shape(case: gb.Recording) -> dict[str, Any]:
-    """All that a record says, but for what its notes quote."""
+    """All that a record says, but for what its notes quote, and for the order in which the arms of one finding came by their steps."""
+    names = {step.id: f"{step.arm}, draw {step.replicate}" if step.finding else str(step.id) for step in case}
+    assert len(set(names.values())) == len(names)
     scores = Counter(
         (q.variable, q.prompt, q.judged, q.split, q.replicate, tuple(answer.answer for answer in case.recorded(q).answers))
         for q in case.recorded_questions()
@@ -64,9 +68,9 @@ def shape(case: gb.Recording) -> dict[str, Any]:
     calls = Counter((line.place, _asked(line.call.messages, line.call.sampling["seed"])) for line in case._ledger.lines())
     return {
         "head": (case.title, said(case.task.settings()), case.seed, case.current.id),
-        "steps": [said(step.model_dump()) for step in case],
-        "methods": [said(case.method_of(step).model_dump()) for step in case],
-        "notes": [bool(case.note(step)) for step in case],
+        "steps": {names[step.id]: said(step.model_dump() | {to: names.get(getattr(step, to)) for to in REFERS}) for step in case},
+        "methods": {names[step.id]: said(case.method_of(step).model_dump()) for step in case},
+        "notes": {names[step.id]: bool(case.note(step)) for step in case},
         "scores": scores,
         "calls": Counter({(place[0], place[-4:], asked): n for (place, asked), n in calls.items()}),
     }
