@@ -25,10 +25,18 @@ TEMPLATE = Templates().rewrite
         "Old prompt:\nSort it.\n\n### New Prompt\n```\nSort it.\n- Rule.\n```",
         "Sort it.\n- Rule.\n\n**New prompt:** Sort it.\n- Rule.",
         "Old prompt:\nSort it.\nRules to add:\n- Rule.\nWrite the new prompt. It begins with the old prompt, word for word",
+        "Sort it.\n- Rule.\n\nNew prompt:",
+        "Sort it.\n- Rule.\n**The new prompt:**\n\n",
+        "Old prompt:\nSort it.\n\nNew prompt:\nSort it.\n- Rule.\n\nNew prompt:",
     ],
 )
 def test_the_new_prompt_is_read_without_what_a_small_model_repeats(reply):
     assert new_prompt(reply, TEMPLATE) == "Sort it.\n- Rule."
+
+
+@pytest.mark.parametrize("reply", ["New prompt:", "\n**New prompt:**\n\nThe new prompt:\n"])
+def test_a_heading_alone_is_no_prompt(reply):
+    assert new_prompt(reply, TEMPLATE) == ""
 
 
 @pytest.mark.parametrize("reply", ['"Sort it."', 'Here it is:\n\n"Sort it."', "Sort it."])

@@ -15,6 +15,7 @@ NEEDED = {name: needed for info in STAGE_INFO.values() for name, needed in info.
 NEEDED["negate"] = ("prompt",)  # of a perturbation, at any stage
 ALLOWED = ("answer", "label", "input", "output", "evaluation", "prompt", "output_critique", "critiques", "past", "examples")
 _HEADING = re.compile(r"(?P<marks>[\s*_#>]*)new prompt(?:[\s*_#]*$|[\s*_]*:[*_]*)", re.IGNORECASE)
+_ANNOUNCED = re.compile(r"[\s*_#>]*(the )?new prompt[\s*_#:]*", re.IGNORECASE)
 _DEFAULTS = tomllib.loads(files("gradbook.loop").joinpath("templates.toml").read_text(encoding="utf-8"))
 
 
@@ -79,13 +80,18 @@ def new_prompt(reply: str, template: str) -> str:
 
 
 def _below_heading(reply: str) -> str:
-    """What follows "New prompt:" where the reply begins with that, or else the last such heading; the reply where there is none."""
+    """What follows "New prompt:" where the reply begins with that, or else the last such heading; the reply where there is none.
+
+    A heading with nothing below it announces nothing and is left off: a small model may write the prompt first, and the heading last.
+    """
     lines = reply.strip().split("\n")
+    while len(lines) > 1 and (not lines[-1].strip() or _ANNOUNCED.fullmatch(lines[-1])):
+        lines.pop()
     for n in (0, *range(len(lines) - 1, 0, -1)):
         found = _HEADING.match(lines[n])
         if found and (n == 0 or found["marks"].strip() or not lines[n][found.end() :].strip() or not lines[n - 1].strip()):
             return "\n".join([lines[n][found.end() :], *lines[n + 1 :]])
-    return reply
+    return "\n".join(lines)
 
 
 def _repeats(line: str, echoes: set[str]) -> bool:
