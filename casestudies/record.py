@@ -90,12 +90,17 @@ def verdicts(folder: Path, model: gb.Model) -> gb.Case:
 
 
 def lost_label(folder: Path, model: gb.Model) -> gb.Case:
-    """One step on tickets, and the rule that their labels follow put in at each of its stages: where does it stop reaching the prompt?"""
+    """One step on tickets, and the rule that their labels follow put in at each of its stages: where does it stop reaching the prompt?
+
+    Then the rule against the wrong one, at the two stages where an earlier recording of this trace saw them apart without having asked.
+    """
     task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
     case = _case(
         folder, "Where the truth is lost: the rule of the tickets, put in at each stage", task, model, gb.Method(selection="naive")
     )
-    case.trace(case.step(), split="test", replicates=3)
+    arms = {(put.stage, put.what): put.step for put in case.trace(case.step(), split="test", replicates=3).puts}
+    for stage in ("prompt_critique", "rewrite"):
+        case.compare(arms[stage, "wrong"], arms[stage, "rule"], "test", replicates=3)
     return case
 
 

@@ -258,6 +258,11 @@ def gain(case: gb.Recording, stage: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+def right_for_wrong(case: gb.Recording, stage: str) -> str:
+    """What the right rule in place of the wrong one, put in at a stage, adds."""
+    return effect(case, *(lost().put(stage, what).step for what in ("wrong", "rule")))
+
+
 def between(values: Iterable[float]) -> str:
     """The least and the most of differences, in points."""
     return " to ".join(map(points, spread(values)))
