@@ -156,10 +156,12 @@ def starred(effect: gb.Effect, word_first: bool = False) -> str:
     return f"{points}: *{effect.verdict}*; {price}"
 
 
-def named(case: gb.Recording, labels: str) -> str:
-    """How many prompt critiques name the label that they were shown, in the arms with such labels, of how many."""
-    rows = [row for row in case.predictions().itertuples() if row.step and case.method_of(case[row.step]).labels == labels]
-    found = [bool(re.search(rf"\b{row.label}\b", row.prompt_critique, re.I)) for row in rows]
+def named(case: gb.Recording, shown: str, answer: str = "", stage: str = "prompt_critique") -> str:
+    """How many critiques name the answer shown as the label, or the right or the wrong one, in the arms with such labels, of how many."""
+    rows = [(case.method_of(case[row.step]).labels, row) for row in case.predictions().itertuples() if row.step]
+    wrong = {row.example: row.label for labels, row in rows if labels == "wrong"}
+    codes = {"": lambda row: row.label, "right": lambda row: row.target, "wrong": lambda row: wrong[row.example]}
+    found = [bool(re.search(rf"\b{codes[answer](row)}\b", getattr(row, stage), re.I)) for labels, row in rows if labels == shown]
     return f"{sum(found)} of {len(found)}"
 
 
@@ -213,9 +215,9 @@ def lost() -> Any:
     return recorded("lost_label").trace(1, split="test", replicates=3)
 
 
-def rule_adds(stage: str) -> str:
-    """What the rule of the tickets adds, put in at a stage."""
-    return points(lost().gain(stage).these.difference)
+def rule_adds(stage: str, what: str = "rule") -> str:
+    """What the rule of the tickets, or the wrong one, adds where it is put in at a stage."""
+    return points(lost().gain(stage, what).these.difference)
 
 
 def came_through(at: str, stage: str) -> str:
