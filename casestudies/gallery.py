@@ -45,7 +45,7 @@ table.dataframe :is(td, th) { text-align: left !important; vertical-align: top !
 .gb-scroll { margin-bottom: 1em; }
 table:not([class]) { border-collapse: collapse; }
 table:not([class]) :is(td, th) { padding: 4px 16px 4px 0; border-bottom: 1px solid var(--gb-line); text-align: left; }
-@media (max-width: 600px) { table.dataframe td:last-child { min-width: 16em; } }
+@media (max-width: 600px) { table.dataframe td.gb-long { min-width: 16em; } }
 """
 INDEX = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -162,7 +162,8 @@ def _cell(cell: nbformat.NotebookNode, id: str) -> Iterator[Part]:
 def _output(output: nbformat.NotebookNode) -> Markup:
     data = output.get("data", {})
     if "text/html" in data:
-        return Markup('<div class="gb-scroll" tabindex="0" role="region" aria-label="Output">{}</div>').format(Markup(data["text/html"]))
+        html = re.sub(r"<td>(?=[^<]{60})", '<td class="gb-long">', data["text/html"])  # on a phone a text needs room, and a number none
+        return Markup('<div class="gb-scroll" tabindex="0" role="region" aria-label="Output">{}</div>').format(Markup(html))
     if "image/png" in data:
         return Markup('<img alt="Output of the cell above" style="max-width:100%" src="data:image/png;base64,{}">').format(
             data["image/png"]
