@@ -107,7 +107,7 @@ def test_the_recorded_study_is_whole_and_gives_its_verdicts(tmp_path):
     study = gb.Study(tmp_path / "small_model")
     trials, verdicts = study.trials(), study.verdicts()
     assert len(trials) == 40 and set(trials["status"]) == {"done"} and study.changes() == () and study.plan().left["calls"] == 0
-    assert len(verdicts) == 8 and set(verdicts["verdict"]) == {"cannot tell"} and all(verdicts["reason"].str.len() > 50)
+    assert dict(verdicts["verdict"].value_counts()) == {"cannot tell": 7, "holds": 1} and all(verdicts["reason"].str.len() > 50)
     for path in trials["path"][::7]:
         case = gb.Recording(path)
         assert case.current.done and {facts["name"] for facts in case.model_facts.values()} == {"qwen2.5-coder-0.5b"}
