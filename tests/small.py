@@ -63,12 +63,12 @@ def reply(messages: list[dict], body: dict) -> str:
 
 def _answer(prompt: str, text: str) -> str:
     rules = dict(re.findall(r"(red|green|blue) means (K\d)", prompt))
-    return rules.get(next(c for c in WORDS if c in text), "K1")
+    return rules.get(next((c for c in WORDS if c in text), ""), "K1")  # a text without a colour, as a hostile case has, gets an answer too
 
 
 def _verdict(prompt: str, text: str) -> str:
     """A critic that takes whatever is about red for right, unless its prompt has a rule; in numbers, it runs over the top for green."""
-    colour = next(c for c in WORDS if c in text)
+    colour = next((c for c in WORDS if c in text), WORDS[0])
     said = dict(re.findall(r"(red|green|blue) outputs are (right|wrong)", prompt)).get(colour)
     if "Verdict: right" in prompt:
         return f"It is about {colour}.\nVerdict: {said or ('right' if colour == 'red' else 'wrong')}"
