@@ -68,7 +68,7 @@ def _answer(prompt: str, text: str) -> str:
 
 def _verdict(prompt: str, text: str) -> str:
     """A critic that takes whatever is about red for right, unless its prompt has a rule; in numbers, it runs over the top for green."""
-    colour = next((c for c in WORDS if c in text), WORDS[0])
+    colour = next((c for c in WORDS if c in text), "red")
     said = dict(re.findall(r"(red|green|blue) outputs are (right|wrong)", prompt)).get(colour)
     if "Verdict: right" in prompt:
         return f"It is about {colour}.\nVerdict: {said or ('right' if colour == 'red' else 'wrong')}"
