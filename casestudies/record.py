@@ -174,19 +174,13 @@ def discovery(folder: Path, model: gb.Model) -> gb.Case:
 
 def long_run(folder: Path, model: gb.Model) -> gb.Case:
     """Twenty naive steps on tickets, each from a batch of its own; every fourth scored on train and validation, the ends on test."""
-    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
-    writer = gb.connect(model.name, sampling={"max_tokens": 1500})  # the prompt grows with every step
-    title, method = "A long run: twenty naive steps on tickets with opaque codes", gb.Method(selection="naive")
-    case = gb.Case(folder, title=title, task=task, model=model, optimizer=writer, method=method, seed=0)
-    for number in range(21):
-        if number:
-            case.step()
-        if number % 4 == 0:
-            case.score(number, "train")
-            case.score(number, "validation")
-    for step in (0, 20):
-        case.score(step, "test")
-    return case
+    return _long_run(folder, "A long run: twenty naive steps on tickets with opaque codes", model, gb.Method(selection="naive"))
+
+
+def long_run_wrong(folder: Path, model: gb.Model) -> gb.Case:
+    """The same twenty steps with a wrong label on every ticket."""
+    method = gb.Method(labels="wrong", selection="naive")
+    return _long_run(folder, "A long run on wrong labels: twenty naive steps on tickets with opaque codes", model, method)
 
 
 def wrong_critic(folder: Path, model: gb.Model) -> gb.Case:
@@ -245,6 +239,21 @@ def _arms(folder: Path, title: str, task: gb.Task, model: gb.Model, arms: tuple[
     return case
 
 
+def _long_run(folder: Path, title: str, model: gb.Model, method: gb.Method) -> gb.Case:
+    task = gb.tasks.ticket_routing(codes=3, seed=0, sizes=(30, 30, 30))
+    writer = gb.connect(model.name, sampling={"max_tokens": 1500})  # the prompt grows with every step
+    case = gb.Case(folder, title=title, task=task, model=model, optimizer=writer, method=method, seed=0)
+    for number in range(21):
+        if number:
+            case.step()
+        if number % 4 == 0:
+            case.score(number, "train")
+            case.score(number, "validation")
+    for step in (0, 20):
+        case.score(step, "test")
+    return case
+
+
 def _case(folder: Path, title: str, task: gb.Task, model: gb.Model, method: gb.Method) -> gb.Case:
     return gb.Case(folder, title=title, task=task, model=model, method=method, seed=0)
 
@@ -263,6 +272,7 @@ CASES: dict[str, Callable[[Path, gb.Model], gb.Case]] = {
         labels_lies,
         discovery,
         long_run,
+        long_run_wrong,
         wrong_critic,
         strong_teacher,
         weak_teacher,

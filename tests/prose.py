@@ -260,6 +260,25 @@ def gain(case: gb.Recording, stage: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+def ends_apart() -> str:
+    """On how many test tickets one last prompt of the two long runs is right alone."""
+    last = [
+        recorded(name).long().query("split == 'test' and prompt != 'step 0'").set_index("item")["score"]
+        for name in ("long_run", "long_run_wrong")
+    ]
+    apart = last[0] - last[1]
+    more, less = int((apart > 0).sum()), int((apart < 0).sum())
+    return f"{more} are right by that prompt alone and {less} by this one alone, exact McNemar p = {stats.paired_p(more, less):.2g}"
+
+
+def told_wrong(case: gb.Recording) -> str:
+    """How many prompt critiques name the wrong code that was shown, and how many of the others the right one."""
+    rows = [(row, set(re.findall(r"\bK\d\b", row.prompt_critique))) for row in case.predictions().query("step > 0").itertuples()]
+    shown = [row.label in found for row, found in rows]
+    right = [row.target in found and row.label not in found for row, found in rows]
+    return f"Of the {len(rows)} prompt critiques {sum(shown)} name the wrong code that was shown and {sum(right)} the right one"
+
+
 def right_for_wrong(case: gb.Recording, stage: str) -> str:
     """What the right rule in place of the wrong one, put in at a stage, adds."""
     return effect(case, *(lost().put(stage, what).step for what in ("wrong", "rule")))
