@@ -279,6 +279,30 @@ def told_wrong(case: gb.Recording) -> str:
     return f"Of the {len(rows)} prompt critiques {sum(shown)} name the wrong code that was shown and {sum(right)} the right one"
 
 
+def as_shown(case: gb.Recording) -> list[int]:
+    """How many answers to the training split are the label that was shown, under the first prompt and the last."""
+    shown = {row.example: row.label for row in case.predictions().query("step > 0").itertuples()}
+    return [sum(answer.answer == shown[answer.example] for answer in case.scored(step, "train").answers) for step in (0, len(case) - 1)]
+
+
+def copied(case: gb.Recording) -> str:
+    """How many prompt critiques are a line of the prompt that they are for, by which code they name."""
+    kinds: dict[str, list[bool]] = {"own": [], "another": [], "none": []}
+    for row in case.predictions().query("step > 0").itertuples():
+        codes = set(re.findall(r"\bK\d\b", row.prompt_critique))
+        lines = {line.strip().removeprefix("- ") for line in case[case[row.step].parent].chosen_prompt.splitlines()}
+        kinds["own" if row.target in codes else "another" if codes else "none"].append(
+            row.prompt_critique.strip().removeprefix("- ") in lines
+        )
+    own, another, none = kinds.values()
+    total, same = sum(map(len, kinds.values())), sum(map(sum, kinds.values()))
+    every = f"all {len(another)}" if all(another) else f"{sum(another)} of the {len(another)}"
+    return (
+        f"Of the {total}, {same} repeat a line that the prompt had already, word for word: "
+        f"{sum(own)} of the {len(own)} that name their own code, {every} that name another, and {sum(none)} of the {len(none)} without one"
+    )
+
+
 def right_for_wrong(case: gb.Recording, stage: str) -> str:
     """What the right rule in place of the wrong one, put in at a stage, adds."""
     return effect(case, *(lost().put(stage, what).step for what in ("wrong", "rule")))
