@@ -1,7 +1,7 @@
 """The faults of endpoints: what one sends, what the user reads, and whether it is tried again."""
 
-import gzip
 import gc
+import gzip
 import itertools
 import json
 import re
