@@ -313,8 +313,9 @@ def test_what_a_person_tries_in_a_trial_changes_no_result(stub, tmp_path):
     whole = make(tmp_path / "whole", stub.url, trials=1)
     whole.run()
     study = make(tmp_path, stub.url, trials=1)
+    before = len(stub.requests)
     running = background.submit(study.arun())
-    stub.wait_for(len(stub.requests) + 30)
+    stub.wait_for(before + 30)
     stop(running)
     model = connect(tmp_path, stub.url)
     for place in study.design.places():

@@ -372,8 +372,9 @@ def test_an_edit_begun_while_steps_run_stays_with_its_step(gated):
     stepper, stub = gated
     click_before(stepper, stub)
     put(stepper, "Steps", "2")
+    before = len(stub.requests)
     press(stepper, "Run step")
-    stub.wait_for(len(stub.requests) + 1)
+    stub.wait_for(before + 1)
     stepper.draw()
     stepper.go(1)
     edit(stepper, "Output", "K2")
