@@ -1,7 +1,7 @@
 """Tests and intervals on arrays: no case, no model, no page.
 
 On SciPy's special functions, and not on `scipy.stats`, which takes a second to import. They are named in full (`scipy.special.stdtrit`):
-so SciPy loads them with the first call, and nobody who opens a case waits for them.
+so SciPy loads them with the first call, and a notebook or a script is at work before it.
 
 Of a study, say first what is to be decided, then judge it by the scores of each arm's trials (or trial × example):
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 from uuid import uuid4
 
-from gradbook import background, tell
+from gradbook import tell
 from gradbook.case import Case
 from gradbook.edits import menu
 from gradbook.errors import GradbookError, MethodError
@@ -262,10 +262,7 @@ class Desk:
         async def work(job: Job) -> None:
             job.doing = self.wake.doing if self.wake else ""
             self._changed(False)
-            before = self.case
-            models = await asyncio.to_thread(waking.models, before)
-            self.case = await background.opened(lambda: waking.woken(before, models))
-            job.said = waking.said(self.case, before)
+            self.case, job.said = await waking.awoken(self.case)
             self.settings.fill(self.case.method)
 
         self.queue.add("Get the model", work)

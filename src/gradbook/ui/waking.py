@@ -1,10 +1,12 @@
 """From replay to work: a copy of a recorded case goes on with the model that the case was recorded with."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from gradbook import background
 from gradbook.case import Case
 from gradbook.errors import GradbookError
 from gradbook.models import Model, connect
@@ -51,6 +53,17 @@ def wake(case: Recording) -> Wake | None:
         return Wake((), 0, copies, f"gb.Case({path}, model=gb.connect({json.dumps(next(iter(found)), ensure_ascii=False)}))")
     missing = sum(MODELS[name].size for name in found if not installed(name))
     return Wake(tuple(found), round(missing / 1e6), copies, "")
+
+
+async def awoken(case: Recording) -> tuple[Case, str]:
+    """The case that goes on, and a sentence on it. Stopped while weights are fetched, none is made; while it opens, it is closed.
+
+    Raises:
+        GradbookError: as `models` and `woken`.
+    """
+    played = await asyncio.to_thread(models, case)
+    made = await background.opened(lambda: woken(case, played))
+    return made, said(made, case)
 
 
 def models(case: Recording) -> dict[Role, Model]:
